@@ -191,12 +191,6 @@ impl FirstEntries {
         }
         Self(firsts)
     }
-
-    /// Returns true if no channel has an entry.
-    #[cfg(test)]
-    fn is_empty(&self) -> bool {
-        self.0.iter().all(BTreeSet::is_empty)
-    }
 }
 
 /// The last publications in order: the sequence number and the channel of each.

@@ -183,7 +183,7 @@ named! {
 pub(in crate::hub) struct Policy {
     /// The retention of each channel's log. No entry becomes older than the hub allows for all logs.
     pub(in crate::hub) history: Bounds,
-    on_slow: OnSlow,
+    pub(in crate::hub) on_slow: OnSlow,
 }
 
 /// The settings of a hub, and the policies that follow from them, the hub's own first.
@@ -196,11 +196,6 @@ pub(in crate::hub) struct Policies {
 }
 
 impl Policy {
-    #[cfg(test)]
-    pub(in crate::hub) fn on_slow(&self) -> OnSlow {
-        self.on_slow
-    }
-
     /// Returns true if logs are compacted.
     pub(in crate::hub) fn is_compacting(&self) -> bool {
         self.on_slow == OnSlow::Latest
@@ -232,11 +227,6 @@ impl Policies {
     pub(in crate::hub) fn number_of(&self, channel: &[u8]) -> usize {
         let of_channel = self.settings.retention.channels.iter().position(|channels| channels.is_for(channel));
         of_channel.map_or(0, |number| number + 1)
-    }
-
-    #[cfg(test)]
-    pub(in crate::hub) fn iter(&self) -> std::slice::Iter<'_, Policy> {
-        self.list.iter()
     }
 
     pub(in crate::hub) fn len(&self) -> usize {

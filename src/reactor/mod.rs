@@ -417,11 +417,6 @@ impl Hubs {
     pub(super) fn set_draining(&mut self, id: HubId, is_draining: bool) -> bool {
         self.0.get_mut(&id).map(|state| state.is_draining = is_draining).is_some()
     }
-
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
 }
 
 impl<I: Io> Reactor<I> {

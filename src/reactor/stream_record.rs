@@ -108,12 +108,6 @@ pub(super) struct Subscription {
 }
 
 impl Subscription {
-    /// Returns true if the subscription is held: it has not taken effect yet.
-    #[cfg(test)]
-    pub(super) fn is_held(&self) -> bool {
-        self.cursor.is_held()
-    }
-
     /// Returns true if the stream was sent everything, and has no topic any more.
     pub(super) fn is_finished(&self) -> bool {
         self.cursor.is_idle()

@@ -435,10 +435,4 @@ impl SubscriberList {
     pub(in crate::hub) fn iter(&self) -> impl Iterator<Item = StreamId> + '_ {
         self.streams.iter().copied().filter(move |stream| !self.removed.contains(stream))
     }
-
-    /// Returns the number of streams in the list, those that have ended included.
-    #[cfg(test)]
-    pub(in crate::hub) fn listed(&self) -> usize {
-        self.streams.len()
-    }
 }

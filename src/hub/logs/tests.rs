@@ -16,7 +16,7 @@ impl Logs {
 
     /// Returns true if the logs hold only what returning clients may need: ids and tombstones.
     pub(in crate::hub) fn is_at_rest(&self) -> bool {
-        self.channels.is_empty() && self.firsts.is_empty()
+        self.channels.is_empty() && self.firsts.0.iter().all(BTreeSet::is_empty)
     }
 }
 

@@ -40,6 +40,6 @@ impl Settings {
     /// Returns how a stream that lags in a channel is treated.
     pub(crate) fn on_slow_of(&self, channel: &[u8]) -> OnSlow {
         let policies = Policies::new(self.clone());
-        policies[policies.number_of(channel)].on_slow()
+        policies[policies.number_of(channel)].on_slow
     }
 }

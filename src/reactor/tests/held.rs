@@ -87,7 +87,7 @@ fn an_eviction_begins_only_the_held_streams_that_need_what_is_evicted() {
         publish_to(&mut world, channel, 6..=5 + count);
         world.run_until_idle();
         let subscription = world.reactor.record(world.records[stream].id).and_then(|of| of.subscription.as_deref());
-        let is_held = subscription.map(|subscription| subscription.is_held());
+        let is_held = subscription.map(|subscription| subscription.cursor.is_held());
         assert_eq!(is_held, Some(!begins), "{start:?} {after:?} {channel} {count}");
         world.apply(Command::BeginSubscription { stream: world.records[stream].id });
         world.run_until_idle();

@@ -502,7 +502,7 @@ impl Run {
             if let Some(stream) = held.map(|connection| connection.stream) {
                 let id = self.world.records[stream].id;
                 let subscription = self.world.reactor.record(id).and_then(|entry| entry.subscription.as_deref());
-                if !subscription.map_or(false, |subscription| subscription.is_held()) {
+                if !subscription.map_or(false, |subscription| subscription.cursor.is_held()) {
                     self.sources[number].begin(&self.naive);
                 }
             }

@@ -77,7 +77,7 @@ fn a_closed_hub_without_streams_is_dropped_at_once() {
         create_hub(&mut world, hub);
         world.apply(Command::CloseHub { hub });
     }
-    assert_eq!(world.reactor.hubs.len(), 1);
+    assert_eq!(world.reactor.hubs.0.len(), 1);
 }
 
 #[test]
@@ -88,12 +88,12 @@ fn a_closed_hub_remains_until_its_last_stream_is_sent_everything() {
     publish(&mut world, 1..=3);
     world.apply(Command::CloseHub { hub: HUB });
     assert!(take_received(&mut world, quick).starts_with("event: position\nretry: "));
-    assert_eq!((world.records[quick].ended, world.reactor.hubs.len()), (Some(Reason::Application), 1));
+    assert_eq!((world.records[quick].ended, world.reactor.hubs.0.len()), (Some(Reason::Application), 1));
     let late = world.open(settings(), "");
     subscribe(&mut world, late);
     world.run_until_idle();
     assert_eq!(world.records[late].ended, Some(Reason::Server), "a closed hub refuses subscribers");
     world.unblock(slow);
     assert!(take_received(&mut world, slow).ends_with("1.2.3."));
-    assert_eq!((world.records[slow].ended, world.reactor.hubs.len()), (Some(Reason::Application), 0));
+    assert_eq!((world.records[slow].ended, world.reactor.hubs.0.len()), (Some(Reason::Application), 0));
 }
