@@ -1,6 +1,5 @@
 package Testing::Certificates;
-use strict;
-use warnings;
+use Testing;
 
 # Certificates for tests, made by openssl in a folder: an authority, and certificates that it has signed.
 #

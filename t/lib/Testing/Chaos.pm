@@ -1,6 +1,5 @@
 package Testing::Chaos;
-use strict;
-use warnings;
+use Testing;
 
 # The base class of runs in which everything around a hub dies at random: workers of Starman, hub processes, stores.
 # Workers, forked jobs and commands publish numbers, and clients disconnect and reconnect with their last id, to any of the
@@ -23,11 +22,9 @@ use warnings;
 
 use Errno                     qw(EAGAIN EINTR);
 use EventSource::Hub::Process ();
-use File::Temp                ();
 use IO::Select                ();
 use IO::Socket::INET          ();
 use JSON::PP                  ();
-use Testing::Deadline         qw($DEADLINE wait_until);
 use Testing::Process          qw(descriptors_of hubs_at);
 use Testing::Server;
 use Time::HiRes qw(time);
@@ -83,7 +80,7 @@ sub new {
         requests => {},
         wrong    => []
     );
-    my $self = bless {%option, %books, folder => File::Temp->newdir, select => IO::Select->new}, $class;
+    my $self = bless {%option, %books, folder => new_folder(), select => IO::Select->new}, $class;
     srand $self->{seed};
     $self->_begin;
     my @servers = map { @{$_->{servers}} } @{$self->{machines}};

@@ -1,6 +1,5 @@
 package Testing::Chroot;
-use strict;
-use warnings;
+use Testing;
 
 # A Debian of its own in a folder, without a compiler: with the essential packages, apt, and those that the test names. Its
 # processes are in a PID namespace of their own, which has the network of the machine. They end with the object.
@@ -15,8 +14,6 @@ use warnings;
 use Carp               qw(croak);
 use Cwd                qw(abs_path);
 use File::Copy         qw(copy);
-use File::Temp         ();
-use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(has_command needs);
 use Testing::Program;
 use Testing::ControlledProcess qw(output_of);
@@ -55,7 +52,7 @@ sub run {
 
 sub start {
     my ($class, @packages) = @_;
-    my $home    = File::Temp->newdir;
+    my $home    = new_folder;
     my $self    = bless {home => $home, folder => "$home/debian"}, $class;
     my ($suite) = slurp('/etc/os-release') =~ /^VERSION_CODENAME=(\w+)/m or croak 'Chroot: which Debian is this?';
     my @sources = grep { -s } '/etc/apt/sources.list', glob '/etc/apt/sources.list.d/debian.sources';

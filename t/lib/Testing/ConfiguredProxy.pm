@@ -1,6 +1,5 @@
 package Testing::ConfiguredProxy;
-use strict;
-use warnings;
+use Testing;
 
 # A real nginx, HAProxy, Caddy, Apache, Squid or Varnish in front of a server, with directives of the test. It ends with the
 # object. The directives may name the address of the server and the path of streams as a remedy does: 127.0.0.1:5000 and

@@ -1,6 +1,5 @@
 package Testing::Daemon;
-use strict;
-use warnings;
+use Testing;
 
 # A server program, started for a test on a free port of 127.0.0.1 or on a Unix socket in a folder of its own. A subclass
 # supplies the command line.
@@ -9,9 +8,8 @@ use warnings;
 #   $self->run(\%environment, @command);
 
 use parent 'Testing::Program';
-use Carp              qw(croak);
-use Testing::Deadline qw(wait_until);
-use File::Temp        ();
+use Carp       qw(croak);
+use File::Temp ();
 use IO::Socket::INET;
 use IO::Socket::UNIX;
 use Testing::Port;

@@ -1,6 +1,5 @@
 package Testing::FailingCalls;
-use strict;
-use warnings;
+use Testing;
 
 # Makes system calls of one thread fail while the object lives, by attaching strace to the thread. An LD_PRELOAD library
 # would not see the calls that Rust makes without libc.
@@ -12,7 +11,6 @@ use warnings;
 # End it only after the last failure: a call that is intercepted while strace detaches would fail with ENOSYS.
 
 use Carp                qw(croak);
-use Testing::Deadline   qw(wait_until);
 use Testing::Developer  qw(has_command);
 use File::Temp          ();
 use Testing::Program    ();

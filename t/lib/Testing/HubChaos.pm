@@ -1,6 +1,5 @@
 package Testing::HubChaos;
-use strict;
-use warnings;
+use Testing;
 
 # A named hub while everything around it dies: four workers of Starman that are replaced after 20 requests,
 # kill -9 of workers and of the hub process, pauses of that process, HUP, upgrades. Testing::Chaos keeps the books.

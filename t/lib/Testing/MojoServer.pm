@@ -1,6 +1,5 @@
 package Testing::MojoServer;
-use strict;
-use warnings;
+use Testing;
 
 # A server of Mojolicious with an application, which is copied into a folder of its own: hypnotoad keeps its files there.
 #

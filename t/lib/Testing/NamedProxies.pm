@@ -1,6 +1,5 @@
 package Testing::NamedProxies;
-use strict;
-use warnings;
+use Testing;
 
 # Proxies that hinder streams, by name: real ones (Testing::ConfiguredProxy), and those of Testing::Middlebox. Each is in front
 # of a server that has its streams at /events. It ends with the object.

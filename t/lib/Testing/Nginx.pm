@@ -1,6 +1,5 @@
 package Testing::Nginx;
-use strict;
-use warnings;
+use Testing;
 
 # A real nginx in front of a Server, with a configuration of its own on a free port of 127.0.0.1. It ends with the object.
 #

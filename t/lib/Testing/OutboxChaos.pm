@@ -1,6 +1,5 @@
 package Testing::OutboxChaos;
-use strict;
-use warnings;
+use Testing;
 
 # An outbox while everything around it dies: producers (Testing::OutboxProducers), two followers with a lease of a second,
 # four workers of Starman, the hub process and the database are killed by SIGKILL; followers and the hub process are stopped,
@@ -16,9 +15,7 @@ use warnings;
 use parent 'Testing::Chaos';
 use EventSource::Hub;
 use EventSource::Outbox;
-use File::Temp        ();
-use List::Util        qw(shuffle);
-use Testing::Deadline qw($DEADLINE wait_until);
+use List::Util qw(shuffle);
 use Testing::Outbox;
 use Testing::OutboxProducers;
 use Testing::Process qw(hubs_at suspend);
@@ -67,7 +64,7 @@ sub _psgi { return 't/data/outbox_chaos.psgi' }
 
 sub _begin {
     my $self = shift;
-    $self->{files} = File::Temp->newdir;
+    $self->{files} = new_folder;
     my $store = {file => "$self->{files}/events.db", sync => 'never'};
     $self->_add_machine(store => $store, workers => $WORKERS);
     $self->{hub} = EventSource::Hub->new(name => 'chaos', socket => $self->{machines}[0]{socket}, autostart => 0);

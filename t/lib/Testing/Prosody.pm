@@ -1,6 +1,5 @@
 package Testing::Prosody;
-use strict;
-use warnings;
+use Testing;
 
 # A real Prosody on free ports of 127.0.0.1, in a folder of its own, with a pubsub service, components and accounts. It ends
 # with the object.

@@ -1,6 +1,5 @@
 package Testing::Proxy;
-use strict;
-use warnings;
+use Testing;
 
 # A real reverse proxy with TLS in front of a Server, configured by a copy of its file in examples/deployment: with another
 # port, and a certificate for the test. It ends with the object.

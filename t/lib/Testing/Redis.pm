@@ -1,6 +1,5 @@
 package Testing::Redis;
-use strict;
-use warnings;
+use Testing;
 
 # A real redis-server on a free port of 127.0.0.1, in a folder of its own. It ends with the object.
 #
@@ -20,7 +19,6 @@ use warnings;
 
 use parent 'Testing::Daemon';
 use Carp               qw(croak);
-use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(has_command needs);
 use IO::Select         ();
 use IO::Socket::UNIX;

@@ -1,6 +1,5 @@
 package Testing::Sentinel;
-use strict;
-use warnings;
+use Testing;
 
 # A real master of Redis, replicas of it, and Sentinels that watch them and promote a replica if the master is away for half a
 # second. All end with the object.
@@ -14,8 +13,7 @@ use warnings;
 # The defaults are one Sentinel, one replica, and the name mymaster. The options of `redis` are those of Testing::Redis;
 # password is that of the Sentinels.
 
-use Carp              qw(croak);
-use Testing::Deadline qw(wait_until);
+use Carp qw(croak);
 use Testing::Redis;
 
 my $WITHIN = 60;    # seconds, until all know each other

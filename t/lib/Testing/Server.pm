@@ -1,6 +1,5 @@
 package Testing::Server;
-use strict;
-use warnings;
+use Testing;
 
 # A real PSGI server, started for a test on a free port of 127.0.0.1, on a Unix socket, or under TLS. It ends with the
 # object.
@@ -16,7 +15,6 @@ use Testing::Apache;
 use Testing::Certificates;
 use Testing::Client;
 use Testing::ControlledProcess qw(output_of);
-use Testing::Deadline          qw($DEADLINE wait_until);
 use Testing::Developer         qw(has_command has_module needs);
 use Testing::Journal;
 use Testing::ReadableCopy qw(copy_for_all);
@@ -25,7 +23,6 @@ use File::Basename        qw(basename);
 use File::Spec            ();
 use File::Temp            ();
 use JSON::PP              ();
-use Test::More            ();
 
 our @EXPORT_OK = qw(path subtest_once);
 

@@ -1,6 +1,5 @@
 package Testing::StoreChaos;
-use strict;
-use warnings;
+use Testing;
 
 # Two machines, each with a hub process and two Starmans, whose hubs keep their events in one Redis with a replica and a
 # Sentinel, while everything dies: kill -9 of workers, of the hub processes and of Redis, which is started again a moment
@@ -11,7 +10,6 @@ use warnings;
 # anything when it is killed. Then the books are strict: what was published in an epoch is received in it, up to its end.
 
 use parent 'Testing::Chaos';
-use Testing::Deadline qw($DEADLINE wait_until);
 use Testing::Sentinel;
 use Time::HiRes qw(time);
 

@@ -1,6 +1,5 @@
 package Testing::Database::MariaDB;
-use strict;
-use warnings;
+use Testing;
 
 # A MariaDB: see Testing::Database::Server.
 #

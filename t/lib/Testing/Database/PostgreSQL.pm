@@ -1,6 +1,5 @@
 package Testing::Database::PostgreSQL;
-use strict;
-use warnings;
+use Testing;
 
 # A PostgreSQL: see Testing::Database::Server.
 

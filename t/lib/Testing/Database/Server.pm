@@ -1,6 +1,5 @@
 package Testing::Database::Server;
-use strict;
-use warnings;
+use Testing;
 
 # A database with a server, on a free port of 127.0.0.1: see Testing::Database.
 #
@@ -25,7 +24,6 @@ use Fcntl              qw(LOCK_EX);
 use File::Path         qw(make_path);
 use File::Spec         ();
 use POSIX              ();
-use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(has_command);
 use Testing::Process   qw(children_of none_runs suspend);
 
