@@ -28,16 +28,13 @@ sub finding { return examined(shift)->finding('hub_store') || {} }
 sub fill {
     my ($stored, $count) = @_;
     $stored->hub->publish(news => 'x' x 1000) for 1 .. $count;
-    return ok wait_until(
-        $DEADLINE,
-        sub {
-            my ($events, $bytes) = @{$stored->store}{qw(events bytes)};
+    return eventually_ok $DEADLINE,
+        "the store holds $count events, in more bytes than were published, but not in many times more" => sub {
+        my ($events, $bytes) = @{$stored->store}{qw(events bytes)};
 
-            # A stream of Redis begins with an entry without an event. A file has a write-ahead log.
-            $events >= $count && $events <= $count + 1 && $bytes > 1000 * $count && $bytes < 20_000 * $count;
-        }
-        ),
-        "the store holds $count events, in more bytes than were published, but not in many times more";
+        # A stream of Redis begins with an entry without an event. A file has a write-ahead log.
+        $events >= $count && $events <= $count + 1 && $bytes > 1000 * $count && $bytes < 20_000 * $count;
+        };
 }
 
 # The words of the report for people.

@@ -75,13 +75,10 @@ sub shows { my ($text, $name) = @_; return $browser->wait_for("document.body.inn
 sub is_connected_ok {
     my $name = shift;
     my $es   = Test::EventSource->new(url => url(''));
-    return ok wait_until(
-        sub {
-            $es->post('/bake', form => [bread => 'wheat', left => 8]);
-            $browser->evaluate("baked.textContent.includes('wheat: 8')");
-        }
-        ),
-        $name;
+    return eventually_ok $name => sub {
+        $es->post('/bake', form => [bread => 'wheat', left => 8]);
+        $browser->evaluate("baked.textContent.includes('wheat: 8')");
+    };
 }
 
 my $BAKE = 'curl -d bread=rye -d left=3 http://127.0.0.1:5000/bake';

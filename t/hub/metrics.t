@@ -72,10 +72,8 @@ subtest 'a hub of the process' => sub {
     is_deeply [$head->[0], $head->[2]], [200, []], 'HEAD has no body';
     is get($app, PATH_INFO => '/metrics', REQUEST_METHOD => 'POST')->[0], 405, 'POST is not allowed';
     $stream->close;
-    ok wait_until(
-        $DEADLINE, sub { samples_of(get($app, PATH_INFO => '/metrics')->[2][0])->{'eventsource_streams'} == 0 }
-        ),
-        'a stream that has ended is no longer counted';
+    eventually_ok $DEADLINE, 'a stream that has ended is no longer counted' =>
+        sub { samples_of(get($app, PATH_INFO => '/metrics')->[2][0])->{'eventsource_streams'} == 0 };
     is samples_of(get($app, PATH_INFO => '/metrics')->[2][0])->{eventsource_stream_age_seconds_count}, 1,
         'and its age is measured';
 };

@@ -51,10 +51,8 @@ subtest 'Starman' => sub {
         'a server that blocks has no loop';
     $server = Testing::Server->start('Starman', 't/outbox/worker.psgi', env => \%env);
     is $server->ask('/error'), '', 'one may be loaded';
-    ok wait_until(
-        $DEADLINE, sub { $server->ask('/Starman'); $server->log =~ /its event loop does not run: run "eventsource/ }
-        ),
-        'then the log says that it does not run';
+    eventually_ok $DEADLINE, 'then the log says that it does not run' =>
+        sub { $server->ask('/Starman'); $server->log =~ /its event loop does not run: run "eventsource/ };
 };
 
 done_testing;

@@ -18,13 +18,9 @@ my @streams =
     qw(ann bob);
 ok wait_until(10, sub { $hub->members_count('people') == 2 }), 'two members';
 $streams[0]->client->leave;
-ok wait_until(
-    10,
-    sub {
-        grep { $_->{id} eq 'ann' && !$_->{streams} } $hub->members('people');
-    }
-    ),
-    'one of them lingers';
+eventually_ok 10, 'one of them lingers' => sub {
+    grep { $_->{id} eq 'ann' && !$_->{streams} } $hub->members('people');
+};
 my $kills = 0;
 while ($hub->members_count('people') && $kills < $MOST_KILLS) {
     sleep $INTERVAL;

@@ -99,13 +99,9 @@ subtest 'Redis is killed and started again' => sub {
     my $epoch = $machines[0]->publish(stock => 'before');
     $redis->kill;
     $redis->restart;
-    ok wait_until(
-        30,
-        sub {
-            2 == grep { $_->stats->{store}{up} } @machines;
-        }
-        ),
-        'the stores are up';
+    eventually_ok 30, 'the stores are up' => sub {
+        2 == grep { $_->stats->{store}{up} } @machines;
+    };
     set(0, k8 => 'after Redis');
     have_ok('pages', @pages, page(0), page(1));
     $_->kill_hub for @machines;

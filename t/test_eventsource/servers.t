@@ -273,13 +273,9 @@ subtest_once 'servers end with a test that ends abnormally' => sub {
         my ($pid,  $said, @groups) = test_that($does);
         ok $groups[1], "the servers of a test that $what run" or next;
         kill $signal => $pid if $signal;
-        ok wait_until(
-            10,
-            sub {
-                !map { processes_of_group($_) } @groups;
-            }
-            ),
-            "the servers of a test that $what have ended";
+        eventually_ok 10, "the servers of a test that $what have ended" => sub {
+            !map { processes_of_group($_) } @groups;
+        };
         close $said;
     }
 };

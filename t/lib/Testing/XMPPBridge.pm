@@ -105,17 +105,13 @@ sub stop { return $_[0]{program}->stop }
 sub wait_until_saved {
     my ($self, $node, $id) = @_;
     my $channel = "EventSource::XMPP/$self->{as}{service}/nodes/" . ($self->{as}{prefix} // '');
-    return ok wait_until(
-        $DEADLINE,
-        sub {
-            my @saved = map { JSON::PP::decode_json($_->{data}) } @{$self->events_now($channel)};
-            grep {
-                $_->{node} eq $node && grep { $_->[0] eq $id }
-                    @{$_->{known}{items}}
-            } @saved;
-        }
-        ),
-        "it is saved that the item $id is published";
+    return eventually_ok $DEADLINE, "it is saved that the item $id is published" => sub {
+        my @saved = map { JSON::PP::decode_json($_->{data}) } @{$self->events_now($channel)};
+        grep {
+            $_->{node} eq $node && grep { $_->[0] eq $id }
+                @{$_->{known}{items}}
+        } @saved;
+    };
 }
 
 sub _open_hub {
