@@ -6,7 +6,7 @@ use Testing;
 use Testing::Client;
 use Testing::Developer qw(has_command needs);
 use Testing::HubServer;
-use POSIX                 ();
+use Testing::Fork         qw(in_child);
 use Testing::StreamServer qw(path);
 use Testing::Server       qw(subtest_once);
 
@@ -26,28 +26,20 @@ system('prlimit', "--pid=$$", '--nofile=' . 2 * $CLIENTS . ':') == 0 or plan ski
 # most.
 sub watch {
     my $pid = shift;
-    pipe my $from, my $to   or die "pipe: $!";
-    pipe my $end,  my $ends or die "pipe: $!";
-    defined(my $watcher = fork) or die "fork: $!";
-    if (!$watcher) {
+    pipe my $end, my $ends or die "pipe: $!";
+    my $watched = in_child sub {
         close $ends;
-        my ($most, $watched) = (0, '');
-        vec($watched, fileno $end, 1) = 1;
-        while (!select my $ready = $watched, undef, undef, $LOOK) {
+        my ($most, $set) = (0, '');
+        vec($set, fileno $end, 1) = 1;
+        while (!select my $ready = $set, undef, undef, $LOOK) {
             opendir my $folder, "/proc/$pid/fd" or last;
             my $count = grep { !/\A\./ } readdir $folder;
             $most = $count if $most < $count;
         }
-        syswrite $to, $most;
-        POSIX::_exit(0);
-    }
-    close $_ for $to, $end;
-    return sub {
-        close $ends;
-        my $most = readline $from;
-        waitpid $watcher, 0;
         return $most;
     };
+    close $end;
+    return sub { close $ends; return $watched->() };
 }
 
 # Clients come one after another. Each is accepted, or refused with a complete response.

@@ -4,10 +4,11 @@
 use lib 't/lib';
 use Testing;
 use Testing::Client;
-use Config           qw(%Config);
-use File::Temp       ();
-use Testing::Process qw(is_asleep);
-use Testing::Server  qw(subtest_once);
+use Config                     qw(%Config);
+use File::Temp                 ();
+use Testing::ControlledProcess qw(output_of);
+use Testing::Process           qw(is_asleep);
+use Testing::Server            qw(subtest_once);
 
 my %START = (Starman => [workers => 1], Starlet => [workers => 1]);
 
@@ -117,15 +118,8 @@ PRELUDE
 # The status of a program and the lines that it has printed.
 sub lines_of {
     my $code = shift;
-    my $pid  = open my $out, '-|';
-    die "fork: $!" if !defined $pid;
-    if (!$pid) {
-        open STDERR, '>&', \*STDOUT or die $!;
-        exec {$^X} $^X, qw(-Mblib -e), $PRELUDE . $code or POSIX::_exit(127);
-    }
-    chomp(my @lines = readline $out);
-    close $out;
-    return ($? >> 8, [grep { !/blib/ } @lines]);
+    my ($status, $said) = output_of($^X, qw(-Mblib -e), $PRELUDE . $code);
+    return ($status >> 8, [grep { !/blib/ } split /\n/, $said]);
 }
 
 my @ALL      = ('response ended', 'closed: server', 'destroyed');

@@ -6,10 +6,10 @@ use Testing         qw(named_hubs);
 use Testing::Errors qw(error_of);
 use EventSource::XS;
 use EventSource::Hub;
-use File::Temp       ();
-use IPC::Open3       ();
-use POSIX            ();
-use Testing::Process qw(is_asleep suspend);
+use File::Temp                 ();
+use Testing::ControlledProcess qw(output_of);
+use Testing::Fork              qw(in_child);
+use Testing::Process           qw(is_asleep suspend);
 use Testing::Subscriber;
 use Time::HiRes qw(sleep);
 
@@ -32,32 +32,23 @@ sub lost { return EventSource::XS->stats->{lost} }
 sub kill_while_waiting {
     my ($pid, $call) = @_;
     my $parent = $$;
-    defined(my $child = fork) or die "fork: $!";
-    if (!$child) {
+    my $killed = in_child sub {
         my $asleep = 0;
         wait_until $DEADLINE, sub {
             $asleep = is_asleep($parent) ? $asleep + 1 : 0;
             return $asleep > 5;
         };
         kill KILL => $pid;
-        POSIX::_exit(0);
-    }
+    };
     my $error = error_of($call);
-    waitpid $child, 0;
+    $killed->();
     return $error;
 }
 
 # Runs a script in another perl. Returns what it prints as errors.
 sub run_script {
     my ($script, @arguments) = @_;
-    my $pid = IPC::Open3::open3(
-        my $in, my $out, undef, $^X, (map { "-I$_" } @INC), '-MEventSource::Hub',
-        -e => $script,
-        @arguments
-    );
-    close $in;
-    my $said = do { local $/; readline $out };
-    waitpid $pid, 0;
+    my (undef,   $said)      = output_of($^X, (map { "-I$_" } @INC), '-MEventSource::Hub', -e => $script, @arguments);
     return $said;
 }
 

@@ -2,8 +2,8 @@
 # once, its hubs begin anew, and nothing of the module closes the files that have the numbers now.
 
 use lib 't/lib';
-use Testing    qw(named_hubs);
-use IPC::Open3 qw(open3);
+use Testing                    qw(named_hubs);
+use Testing::ControlledProcess qw(output_of);
 
 # Prints the ids of a publish before and of two after, an error in the place of an id, and whether all files are open still.
 my $PROGRAM = <<'END';
@@ -25,11 +25,9 @@ END
 
 sub run {
     my @arguments = @_;
-    my $pid       = open3(my $in, my $out, undef, $^X, (map { "-I$_" } @INC), '-e', $PROGRAM, @arguments);
-    my @lines     = readline $out;
-    waitpid $pid, 0;
-    is $?, 0, 'the program ends by itself';
-    return @lines;
+    my ($status, $said) = output_of($^X, (map { "-I$_" } @INC), '-e', $PROGRAM, @arguments);
+    is $status, 0, 'the program ends by itself';
+    return split /^/, $said;
 }
 
 for my $files (0, 20) {

@@ -7,7 +7,7 @@ use EventSource::Hub;
 use EventSource::Hub::Lease;
 use POSIX ();
 use Test::EventSource;
-use Testing::Fork qw(in_child);
+use Testing::Fork qw(fork_child in_child);
 
 my $hub  = Test::EventSource->private_hub;
 my $told = '';
@@ -37,18 +37,15 @@ sub told {
 
 # A process that runs code, and then waits. Returns when the code has run.
 sub start_holder {
-    my $code = shift;
-    pipe my $from, my $to or die $!;
-    my $pid = fork;
-    if (!$pid) {
+    my $code  = shift;
+    my $holds = sub {
         $code->();
-        syswrite $to, "ready\n";
+        syswrite $_[0], "ready\n";
         sleep 1000;
-        POSIX::_exit(0);
-    }
-    close $to;
-    is readline($from), "ready\n", 'another process is ready';
-    return $pid;
+    };
+    my $child = fork_child($holds, sub { POSIX::_exit(0) });
+    is readline($child->{from}), "ready\n", 'another process is ready';
+    return $child->{pid};
 }
 
 subtest 'the next one in the queue gets the lease' => sub {

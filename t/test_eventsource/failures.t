@@ -2,7 +2,8 @@
 
 use lib 't/lib';
 use Testing;
-use File::Temp ();
+use File::Temp                 ();
+use Testing::ControlledProcess qw(output_of);
 
 # The output of a test that runs as a program of its own. Its code begins at line 1.
 sub said_by {
@@ -28,15 +29,7 @@ BEGIN
     my $file = File::Temp->new(SUFFIX => '.t');
     print {$file} "$begin#line 1 \"x.t\"\n$code\ndone_testing;\n";
     close $file;
-    my $pid = open my $said, '-|';
-    defined $pid or die "fork: $!";
-    if (!$pid) {
-        open STDERR, '>&', \*STDOUT;
-        exec $^X, '-Mblib', $file->filename;
-    }
-    local $/;
-    my $text = readline $said;
-    close $said;
+    my (undef, $text) = output_of($^X, '-Mblib', $file->filename);
     $text =~ s/^Using .*blib\n//mg;
     $text =~ s/\s*# Looks like you failed.*//s;
     return $text;
