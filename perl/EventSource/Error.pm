@@ -13,6 +13,9 @@ use overload
     'bool'   => sub { 1 },
     fallback => 1;
 
+# The packages of this distribution: an error is the mistake of the code that has called them.
+my $OURS = qr/\A(?:EventSource|HTTP::ServerEvent|Plack::(?:App|Middleware)::EventSource|Test::EventSource)(?:::|\z)/;
+
 # Public methods
 
 sub as_string {
@@ -71,7 +74,7 @@ sub outside {
 }
 
 # Carp finds the caller's line. It trusts the package that throws, and every package that this one trusts by @CARP_NOT
-# and @ISA. An earlier place takes precedence.
+# and @ISA. An earlier place takes precedence. src/xs finds the line by esx_caller.
 sub throw {
     my ($class, %error) = @_;
     local @EventSource::Error::CARP_NOT = scalar caller;
@@ -82,6 +85,8 @@ sub throw {
 
 # The location is kept as Carp words it: it may name a thread, and the handle that was read last.
 sub _place {
+    local %Carp::Internal = %Carp::Internal;
+    for (my $depth = 0; my $package = caller $depth; $depth++) { $Carp::Internal{$package} = 1 if $package =~ $OURS }
     my $location = Carp::shortmess('');
     my ($file, $line) = $location =~ /\A at (.*?) line ([0-9]+)(?: thread [0-9]+)?(?:, <.*> [a-z]+ [0-9]+)?[.]?\n\z/s;
     return {file => $file, line => $line, location => $location};

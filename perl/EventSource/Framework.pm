@@ -10,11 +10,6 @@ use EventSource::XS::Settings;
 use Plack::App::EventSource;
 use Scalar::Util qw(blessed);
 
-# An error reports the line of the application. These packages create streams for it.
-our @CARP_NOT = qw(
-    EventSource::Hub EventSource::XS::Hub::App Plack::App::EventSource Plack::Component
-);
-
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
 # Headers of a framework's response that describe another body or the connection; the server adds its own date.

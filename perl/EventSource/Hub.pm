@@ -20,9 +20,6 @@ use EventSource::XS::Stream;
 use EventSource::XS::Stream::Relay;
 use Scalar::Util qw(blessed);
 
-# An error reports the line of the application. These packages call the hub for it.
-our @CARP_NOT = qw(EventSource::XS::Hub::App Plack::App::EventSource Plack::Component);
-
 my $SETTINGS     = EventSource::XS::Settings->new(__PACKAGE__);
 my $SUBSCRIPTION = 'EventSource::XS::Hub::Subscription';
 my $MEMBER       = 'EventSource::XS::Hub::Member';

@@ -21,8 +21,6 @@ use EventSource::XS::Reason;
 use EventSource::XS::Settings;
 use Scalar::Util qw(blessed weaken);
 
-our @CARP_NOT = qw(EventSource::Hub EventSource::XS::Outbox::Database);
-
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 my $DATABASE = 'EventSource::XS::Outbox::Database';
 my $FOLLOWER = 'EventSource::XS::Outbox::Follower';

@@ -25,9 +25,6 @@ use overload '&{}' => sub {
     },
     fallback => 1;
 
-# An error is reported at the application's line, not at a line of these modules.
-our @CARP_NOT = qw(EventSource::Hub EventSource::XS::Stream Plack::App::EventSource Plack::Component);
-
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Server');
 
 my @HUB_OPTIONS = qw(

@@ -25,9 +25,6 @@ use Test::EventSource::Stream;
 
 our @EXPORT_OK = qw(ends_ok like_event members_are no_event state_is);
 
-# An error of a private hub's settings reports the line of the test.
-our @CARP_NOT = qw(EventSource::Hub);
-
 my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource');
 my $JSON     = JSON::MaybeXS->new(utf8 => 1);
 

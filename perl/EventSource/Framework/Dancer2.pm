@@ -12,7 +12,7 @@ use Dancer2::Core::Response::Delayed;
 use Dancer2::Plugin;
 use EventSource::Framework;
 
-our @CARP_NOT = qw(Dancer2::Plugin EventSource::Framework);
+our @CARP_NOT = qw(Dancer2::Plugin);
 
 plugin_keywords(qw(event_source events));
 

@@ -18,7 +18,7 @@ use EventSource::XS::Settings;
 use Scalar::Util qw(weaken);
 
 # Helpers are called by way of the controller.
-our @CARP_NOT = qw(EventSource::Framework Mojolicious::Controller);
+our @CARP_NOT = qw(Mojolicious::Controller);
 
 # Each helper has a second name, which hardly any action has.
 my %SECOND_NAME = (event_source => 'respond_with_event_source', events => 'respond_with_events');

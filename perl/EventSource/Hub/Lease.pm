@@ -14,8 +14,6 @@ use EventSource::XS::Stream::Native;
 use Scalar::Util qw(refaddr weaken);
 use Time::HiRes  qw(CLOCK_MONOTONIC clock_gettime);
 
-our @CARP_NOT = qw(EventSource::Server);
-
 $EventSource::XS::is_polling = 1;    # dispatch calls collect
 
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);

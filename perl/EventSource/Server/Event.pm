@@ -11,9 +11,6 @@ use EventSource::XS::Settings;
 use overload     ();
 use Scalar::Util qw(blessed reftype);
 
-# An error is reported at the line that passed the event to the server.
-our @CARP_NOT = qw(EventSource::Server EventSource::Server::Emitter);
-
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Server');
 
 my $FORMS = "a string, a hash, [type => 'data'] or an EventSource::Server::Event";

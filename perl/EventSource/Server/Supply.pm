@@ -10,8 +10,6 @@ use EventSource::XS::ErrorLog;
 use EventSource::XS::Settings;
 use Scalar::Util qw(refaddr weaken);
 
-our @CARP_NOT = qw(EventSource::XS::Server::Source);
-
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Server');
 
 sub new {

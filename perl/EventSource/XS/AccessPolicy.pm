@@ -11,8 +11,6 @@ use EventSource::XS::Response;
 use MIME::Base64  qw(decode_base64);
 use Sys::Hostname ();
 
-our @CARP_NOT = qw(EventSource::XS::Hub::Admin EventSource::XS::Hub::Metrics EventSource::XS::MetricsApp);
-
 # Headers with which a proxy says that the client is another one.
 my @FORWARDED = qw(HTTP_FORWARDED HTTP_VIA HTTP_X_FORWARDED_FOR HTTP_X_REAL_IP);
 

@@ -13,13 +13,6 @@ use EventSource::XS::Settings;
 use JSON::MaybeXS ();
 use XSLoader;
 
-# An error reports the line of the application. These packages pass its events on.
-our @CARP_NOT = qw(
-    EventSource::Hub EventSource::Outbox EventSource::Server EventSource::Server::Emitter EventSource::Server::Event
-    EventSource::Server::Supply EventSource::XS::Hub::Calls HTTP::ServerEvent Plack::App::EventSource::Connection
-    Plack::App::EventSource::PubSub
-);
-
 XSLoader::load(__PACKAGE__, $VERSION);
 
 # False where there are no native streams.

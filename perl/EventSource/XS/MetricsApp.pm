@@ -10,8 +10,6 @@ use EventSource::XS::AccessPolicy;
 use EventSource::XS::Response;
 use Scalar::Util qw(blessed);
 
-our @CARP_NOT = qw(EventSource::Outbox EventSource::XS::Hub::Metrics);
-
 my $CONTENT_TYPE = 'application/openmetrics-text; version=1.0.0; charset=utf-8';
 
 # Public methods

@@ -11,9 +11,6 @@ use EventSource::XS::Library;
 use EventSource::XS::Settings;
 use EventSource::XS::Stream::Native;
 
-# An error reports the line of the application, which calls EventSource::XS.
-our @CARP_NOT = qw(EventSource::XS);
-
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::XS');
 
 # The signal of notify_signal and its handler. No program gives another meaning to these signals by itself. And the process that

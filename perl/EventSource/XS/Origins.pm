@@ -8,9 +8,6 @@ use warnings;
 use EventSource::XS::ErrorLog;
 use EventSource::XS::Response;
 
-# A wrong attribute is reported at the line of the application.
-our @CARP_NOT = qw(Plack::App::EventSource Plack::App::EventSource::PubSub);
-
 my $ORIGIN = qr{\A(?:[*]|[A-Za-z][A-Za-z0-9+.-]*://[^/?\#\s]+)\z};
 
 # The methods that only read (RFC 9110, section 9.2.1, and QUERY, which is defined as safe too).

@@ -16,16 +16,12 @@ use warnings;
 # Each check takes the name of the setting as it appears in the message. The option field gives the field of the exception
 # where that is another: seconds of keep_history is part of the setting keep_history, for example.
 
-use Carp ();
 use EventSource::Error;
 use EventSource::XS::Reason;
 use JSON::MaybeXS ();
 use List::Util    qw(min);
 use Scalar::Util  qw(blessed reftype);
 use overload      ();
-
-# Carp reports no line of this package: a wrong setting is the mistake of the code that called our caller.
-$Carp::CarpInternal{+__PACKAGE__} = 1;
 
 # The mistakes that have been warned of, each by its kind and call site. At most so many: code that is compiled at run time
 # has ever new call sites.

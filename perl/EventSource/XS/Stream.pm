@@ -16,9 +16,6 @@ use EventSource::XS::Stream::Obstacle;
 use EventSource::XS::Stream::Takeover;
 use EventSource::XS::Stream::Writer;
 
-# Errors in settings are reported where the application was made.
-our @CARP_NOT = qw(Plack::App::EventSource);
-
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::XS');
 
 # perl forgets which classes it has looked up whenever a handle is made, as a server does for each connection. So what each

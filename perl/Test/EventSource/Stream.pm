@@ -6,8 +6,8 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use Carp  qw(shortmess);
 use Errno ();
+use EventSource::Error;
 use EventSource::Parser;
 use EventSource::XS::Client::Response;
 use EventSource::XS::Settings;
@@ -21,8 +21,6 @@ use List::Util qw(min);
 use Socket     qw(MSG_DONTWAIT);
 use Test::Builder;
 use Time::HiRes qw(time);
-
-our @CARP_NOT = qw(Test::EventSource);
 
 my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource');
 my $RESPONSE = 'EventSource::XS::Client::Response';
@@ -249,7 +247,8 @@ sub _connect {
         );
     $self->close;
     my $news = $self->{server}->news;
-    die shortmess("Test::EventSource: $self->{name}: $self->{reason}")
+    die "Test::EventSource: $self->{name}: $self->{reason}"
+        . EventSource::Error->here->{location}
         . (length $news ? "The server printed:\n$news" : '');
 }
 

@@ -24,8 +24,6 @@ use JSON::MaybeXS ();
 use Plack::Request;
 use Scalar::Util qw(blessed);
 
-our @CARP_NOT = qw(EventSource::Hub EventSource::XS::Command::Admin);
-
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 my $JSON     = JSON::MaybeXS->new(utf8 => 1, canonical => 1);
 

@@ -19,9 +19,6 @@ use EventSource::XS::Settings;
 use Scalar::Util          qw(blessed weaken);
 use Plack::Util::Accessor qw(channels hub label max_age max_streams_per member position start ticket);
 
-# An error reports the line of the application. These packages create this one for it.
-our @CARP_NOT = qw(EventSource::Hub Plack::App::EventSource Plack::App::EventSource::PubSub Plack::Component);
-
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 
 # In the PSGI environment.

@@ -12,9 +12,6 @@ use EventSource::XS::Hub::Member;
 use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Settings;
 
-# An error reports the line of the application. These packages call the methods for it.
-our @CARP_NOT = qw(EventSource::Hub EventSource::Hub::Process EventSource::Outbox EventSource::XS::Hub::Metrics);
-
 my $SETTINGS     = EventSource::XS::Settings->new('EventSource::Hub');
 my $MEMBER       = 'EventSource::XS::Hub::Member';
 my $SUBSCRIPTION = 'EventSource::XS::Hub::Subscription';

@@ -5,15 +5,11 @@ use warnings;
 # A limit of the streams that have a key in common: max_streams_per. Each of them has a label, which begins with a NUL, as no
 # label of an application does; src/hub/readers/stream_limits.rs counts them.
 
-use Carp        ();
 use Digest::SHA qw(sha256_hex);
 use EventSource::Error;
 use EventSource::XS::Response;
 use EventSource::XS::Settings;
 use Scalar::Util qw(blessed);
-
-# Carp reports no line of this package: a wrong value is the mistake of the code that called our caller.
-$Carp::CarpInternal{+__PACKAGE__} = 1;
 
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 

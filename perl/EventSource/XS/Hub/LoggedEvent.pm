@@ -5,11 +5,7 @@ use warnings;
 # The events of a channel's history or state, as `history` and `state` of a hub return them. The native hub gives them in parts:
 # of each event the key, and the block that clients are sent.
 
-use Carp ();
 use EventSource::XS::Settings;
-
-# Carp reports no line of this package: a wrong value is the mistake of the code that called our caller.
-$Carp::CarpInternal{+__PACKAGE__} = 1;
 
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 

@@ -6,7 +6,6 @@ use warnings;
 # and the changes of a member. Each method checks what the application gives, and returns it as the native hub takes it: a list
 # of texts, in the order of src/xs/subscribe.rs. Events are encoded here, so that their mistakes are reported at once.
 
-use Carp            ();
 use EventSource::XS ();
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Hub::Subscription;
@@ -14,9 +13,6 @@ use EventSource::XS::Settings;
 use EventSource::XS::UTF8;
 use JSON::MaybeXS ();
 use Scalar::Util  qw(blessed);
-
-# Carp reports no line of this package: a wrong value is the mistake of the code that called our caller.
-$Carp::CarpInternal{+__PACKAGE__} = 1;
 
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 my $JSON     = JSON::MaybeXS->new(utf8 => 0);

@@ -12,8 +12,6 @@ use EventSource::XS::MetricsApp;
 use EventSource::XS::Settings;
 use Scalar::Util qw(blessed);
 
-our @CARP_NOT = qw(EventSource::Hub);
-
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 
 my $MAX_TOPICS = 100;    # labels cost a monitor memory

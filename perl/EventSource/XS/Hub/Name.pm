@@ -6,12 +6,8 @@ use warnings;
 # the bound of channels. The native hub checks them, too (src/hub/sequence.rs, src/wire/first_messages.rs);
 # t/hub/shared_rules.t compares them.
 
-use Carp ();
 use EventSource::XS::Library;
 use EventSource::XS::Settings;
-
-# Carp reports no line of this package: a wrong name is the mistake of the code that called our caller.
-$Carp::CarpInternal{+__PACKAGE__} = 1;
 
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 

@@ -14,8 +14,6 @@ use EventSource::XS::Response;
 use EventSource::XS::Settings;
 use EventSource::XS::Share;
 
-our @CARP_NOT = qw(EventSource::Hub);
-
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 
 # A page that names the version in the query gets each new one at once. For others an hour is how late it may come.

@@ -6,15 +6,11 @@ use warnings;
 # behind it (src/xs/hub.rs). The others have their defaults there. The rules of the values of `store` are in src/store_settings,
 # for the command line, too.
 
-use Carp ();
 use EventSource::Hub::Process;
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Settings;
 use Scalar::Util qw(blessed);
-
-# Carp reports no line of this package: a wrong setting is the mistake of the code that called our caller.
-$Carp::CarpInternal{+__PACKAGE__} = 1;
 
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 

@@ -6,14 +6,10 @@ use warnings;
 # it stays open; and the streams that a call of `end` names. Each method checks a value and returns it as the native hub takes
 # it.
 
-use Carp ();
 use EventSource::XS::Hub::Limit;
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Settings;
 use Scalar::Util qw(blessed reftype);
-
-# Carp reports no line of this package: a wrong value is the mistake of the code that called our caller.
-$Carp::CarpInternal{+__PACKAGE__} = 1;
 
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 

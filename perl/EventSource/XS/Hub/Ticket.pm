@@ -6,7 +6,6 @@ use warnings;
 # request that this is bound to. src/request reads both, and src/ticket seals it. Whatever is wrong with a ticket, the
 # application is asked as if there were none: nothing here throws an exception at a request.
 
-use Carp         ();
 use Digest::SHA  qw(sha256);
 use MIME::Base64 qw(encode_base64url);
 use EventSource::Error;
@@ -16,9 +15,6 @@ use EventSource::XS::Request;
 use EventSource::XS::Settings;
 use EventSource::XS::Stream::Native;
 use Plack::App::EventSource::Connection;
-
-# Carp reports no line of this package: a wrong value is the mistake of the code that called our caller.
-$Carp::CarpInternal{+__PACKAGE__} = 1;
 
 my $REQUEST  = 'EventSource::XS::Request';
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');

@@ -10,8 +10,6 @@ use EventSource::XS::Settings;
 use IO::Select;
 use Scalar::Util qw(blessed openhandle reftype);
 
-our @CARP_NOT = qw(EventSource::Server);
-
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Server');
 
 my $VALUES_PER_TURN = 64;          # of an iterator, before the event loop gets its turn

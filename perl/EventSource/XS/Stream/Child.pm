@@ -27,9 +27,6 @@ use POSIX        ();
 use Scalar::Util qw(blessed);
 use Time::HiRes  qw(CLOCK_MONOTONIC clock_gettime);
 
-# An error reports the line of the application.
-our @CARP_NOT = qw(Plack::App::EventSource Plack::App::EventSource::Connection);
-
 my $SETTINGS = EventSource::XS::Settings->new('Plack::App::EventSource::Connection');
 
 my %DEFAULT = (grace => 5, max_children => 100);

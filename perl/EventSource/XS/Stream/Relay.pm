@@ -29,8 +29,6 @@ use List::Util   qw(max min);
 use Scalar::Util qw(refaddr weaken);
 use Time::HiRes  ();
 
-our @CARP_NOT = qw(EventSource::Hub EventSource::XS::Hub::App);
-
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 
 $EventSource::XS::is_polling = 1;    # dispatch calls collect

@@ -8,8 +8,6 @@ use EventSource::XS::Settings;
 use JSON::MaybeXS ();
 use Test::More    ();
 
-our @CARP_NOT = qw(Test::EventSource::Stream);
-
 my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 1, convert_blessed => 1, canonical => 1);
 
 my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource');

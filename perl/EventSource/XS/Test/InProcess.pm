@@ -20,8 +20,6 @@ use Socket       qw(AF_UNIX MSG_DONTWAIT MSG_NOSIGNAL PF_UNSPEC SOCK_STREAM);
 use Test::Builder;
 use Time::HiRes qw(ITIMER_REAL getitimer setitimer time);
 
-our @CARP_NOT = qw(Test::EventSource Test::EventSource::Stream);
-
 my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource');
 
 # Seconds after which a handler that has caught its interruption is interrupted again.

@@ -8,8 +8,6 @@ use parent 'EventSource::XS::Test::State';
 use EventSource::XS::Settings;
 use JSON::MaybeXS ();
 
-our @CARP_NOT = qw(EventSource::XS::Test::State Test::EventSource Test::EventSource::Stream);
-
 my $JSON     = JSON::MaybeXS->new(utf8 => 0, canonical => 1);
 my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource');
 

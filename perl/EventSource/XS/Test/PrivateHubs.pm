@@ -16,8 +16,6 @@ use POSIX       ();
 use Socket      qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Time::HiRes qw(sleep time);
 
-our @CARP_NOT = qw(Test::EventSource);
-
 my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource: private_hub');
 
 my $VARIABLE    = 'EVENTSOURCE_RUNTIME_DIR';

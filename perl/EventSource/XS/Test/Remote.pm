@@ -10,8 +10,6 @@ use IO::Socket::INET;
 use Scalar::Util qw(weaken);
 use URI;
 
-our @CARP_NOT = qw(Test::EventSource Test::EventSource::Stream);
-
 my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource');
 
 my $CONNECT_WITHIN = 10;    # seconds

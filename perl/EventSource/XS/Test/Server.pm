@@ -7,7 +7,7 @@ use warnings;
 # byte on it stops the server, and so does its end.
 
 use parent 'EventSource::XS::Test::Remote';
-use Carp qw(shortmess);
+use EventSource::Error;
 use EventSource::XS::Settings;
 use File::Spec ();
 use File::Temp ();
@@ -18,8 +18,6 @@ use Scalar::Util qw(weaken);
 use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Test::Builder;
 use Time::HiRes qw(sleep time);
-
-our @CARP_NOT = qw(Test::EventSource);
 
 my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource');
 
@@ -250,7 +248,8 @@ sub _wait_until_it_accepts {
         else                     { sleep $POLL_EVERY }
     }
     $self->stop;
-    die shortmess("Test::EventSource: $self->{server} $problem") . "It printed:\n" . $self->log;
+    my $place = EventSource::Error->here->{location};
+    die "Test::EventSource: $self->{server} $problem${place}It printed:\n" . $self->log;
 }
 
 1;

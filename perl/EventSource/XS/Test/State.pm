@@ -9,8 +9,6 @@ use EventSource::XS::Settings;
 use EventSource::XS::Test::Expected;
 use JSON::MaybeXS ();
 
-our @CARP_NOT = qw(Test::EventSource Test::EventSource::Stream);
-
 my $JSON     = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1);
 my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource');
 

@@ -10,9 +10,6 @@ use EventSource::XS::Reason;
 use EventSource::XS::Settings;
 use Scalar::Util qw(blessed);
 
-# An error reports the line of the application.
-our @CARP_NOT = qw(EventSource::XMPP);
-
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::XMPP');
 
 my @REQUIRED = qw(hub jid nodes password service);

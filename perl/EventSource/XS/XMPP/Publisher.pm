@@ -12,8 +12,6 @@ use EventSource::XS::XMPP::Stanza;
 use JSON::MaybeXS ();
 use Time::HiRes   ();
 
-our @CARP_NOT = qw(EventSource::XMPP Plack::App::EventSource::PubSub);
-
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::XMPP');
 my $STANZA   = 'EventSource::XS::XMPP::Stanza';
 my $JSON     = JSON::MaybeXS->new(utf8 => 0, canonical => 1, allow_nonref => 1);

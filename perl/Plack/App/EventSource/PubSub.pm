@@ -24,9 +24,6 @@ use Plack::Util::Accessor ();
 use overload              ();
 use Scalar::Util          qw(blessed);
 
-# An error reports the line of the application. The hub checks the settings of streams for this class.
-our @CARP_NOT = qw(EventSource::Hub Plack::Component);
-
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
 my @STREAM_SETTINGS =
