@@ -2,33 +2,26 @@ package EventSource::XS::Loop;
 use strict;
 use warnings;
 
-# The event loop of the application, whichever it is, with the operations that streams and supplies need.
+# The event loop of the application, whichever it is, with only the operations that streams and supplies need.
 #
-# It has only the operations that streams and supplies need. It never loads an event loop itself. Timers and watches are
-# canceled when the returned value is destroyed, so keep it as long as they should run.
+# It never loads an event loop itself. Timers and watches are canceled when the returned value is destroyed, so keep it as long as
+# they should run.
 
 use Scalar::Util qw(weaken);
 
 # For each loop, a function that calls code once after some seconds. The timer is canceled when the returned value is
 # destroyed.
 my %AFTER = (
-    'AnyEvent' => sub {
-        my ($seconds, $code) = @_;
-        return AnyEvent->timer(after => $seconds, cb => sub { $code->() });
-    },
-    'EV' => sub {
-        my ($seconds, $code) = @_;
-        return EV::timer($seconds, 0, sub { $code->() });
-    },
+    'AnyEvent'     => sub { AnyEvent->timer(after => $_[0], cb => $_[1]) },
+    'EV'           => sub { EV::timer($_[0], 0, $_[1]) },
     'Mojo::IOLoop' => sub {
-        my ($seconds, $code) = @_;
-        my $timer = Mojo::IOLoop->timer($seconds => sub { $code->() });
+        my $timer = Mojo::IOLoop->timer(@_);
         return _guard(sub { Mojo::IOLoop->remove($timer) });
     },
     'IO::Async' => sub {
         my ($seconds, $code) = @_;
         my $loop  = $IO::Async::Loop::ONE_TRUE_LOOP;
-        my $timer = $loop->watch_time(after => $seconds, code => sub { $code->() });
+        my $timer = $loop->watch_time(after => $seconds, code => $code);
         return _guard(sub { $loop->unwatch_time($timer) });
     },
 );
@@ -36,19 +29,13 @@ my %AFTER = (
 # For each loop, a function that calls code whenever a handle is ready. The watch ends when the returned value is
 # destroyed.
 my %READY = (
-    'AnyEvent' => sub {
-        my ($handle, $is_write, $code) = @_;
-        return AnyEvent->io(fh => $handle, poll => $is_write ? 'w' : 'r', cb => sub { $code->() });
-    },
-    'EV' => sub {
-        my ($handle, $is_write, $code) = @_;
-        return EV::io($handle, $is_write ? EV::WRITE() : EV::READ(), sub { $code->() });
-    },
+    'AnyEvent'     => sub { AnyEvent->io(fh => $_[0], poll => $_[1] ? 'w' : 'r', cb => $_[2]) },
+    'EV'           => sub { EV::io($_[0], $_[1] ? EV::WRITE() : EV::READ(), $_[2]) },
     'Mojo::IOLoop' => sub {
         my $handle = _handle(shift) or return;
         my ($is_write, $code) = @_;
         my $reactor = Mojo::IOLoop->singleton->reactor;
-        $reactor->io($handle => sub { $code->() })->watch($handle, !$is_write, $is_write);
+        $reactor->io($handle => $code)->watch($handle, !$is_write, $is_write);
         return _guard(sub { $reactor->remove($handle) });
     },
     'IO::Async' => sub {
@@ -56,18 +43,15 @@ my %READY = (
         my ($is_write, $code) = @_;
         my $loop  = $IO::Async::Loop::ONE_TRUE_LOOP;
         my $ready = $is_write ? 'on_write_ready' : 'on_read_ready';
-        $loop->watch_io(handle => $handle, $ready => sub { $code->() });
+        $loop->watch_io(handle => $handle, $ready => $code);
         return _guard(sub { $loop->unwatch_io(handle => $handle, $ready => 1) });
     },
 );
 
 # For each loop, a function that calls code in its next turn.
 my %NEXT_TICK = (
-    'AnyEvent' => sub {
-        my $code = shift;
-        AnyEvent::postpone(\&$code);
-    },
-    'EV' => sub {
+    'AnyEvent' => sub { AnyEvent::postpone(\&{$_[0]}) },
+    'EV'       => sub {
         my $code = shift;
         my $timer;
         $timer = EV::timer(0, 0, sub { undef $timer; $code->() });
@@ -100,7 +84,7 @@ sub named {
 # Call a function once, after a number of seconds (from 0, fractions allowed).
 sub after {
     my ($self, $seconds, $code) = @_;
-    return $AFTER{$$self}->($seconds, $code);
+    return $AFTER{$$self}->($seconds, sub { $code->() });    # the loops give arguments
 }
 
 # Call a function again and again, each time after a number of seconds (above 0, fractions allowed).
@@ -138,13 +122,13 @@ sub next_tick {
 # no descriptor for a copy.
 sub readable {
     my ($self, $handle, $code) = @_;
-    return $READY{$$self}->($handle, 0, $code);
+    return $READY{$$self}->($handle, 0, sub { $code->() });
 }
 
 # Call a function whenever a handle is writable; otherwise as readable.
 sub writable {
     my ($self, $handle, $code) = @_;
-    return $READY{$$self}->($handle, 1, $code);
+    return $READY{$$self}->($handle, 1, sub { $code->() });
 }
 
 # Private functions
