@@ -12,7 +12,6 @@ use parent 'EventSource::XS::Hub::Calls';
 use EventSource::Error;
 use EventSource::XS ();
 use EventSource::XS::Hub::FollowedStream;
-use EventSource::XS::Hub::Log;
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Settings;
@@ -28,6 +27,9 @@ my $PROGRAM = 'eventsource-hub';
 
 # The seconds that a call may take by default, if not 5.
 my %WITHIN = (stop => 10, upgrade => 50);
+
+# Of a log, as eventsource-hub keeps them; the file may have more.
+my $MOST_LINES = 200;
 
 my @FIELDS = qw(comment data event id json key once retain retry);
 
@@ -115,7 +117,7 @@ sub log {
     my $wrong = EventSource::XS::Hub::Name->problem_of_hub($name);
     $SETTINGS->refuse(name => "name $wrong") if defined $wrong;
     my @sockets = length $place{socket} ? $place{socket} : map { "$_/$name.sock" } $class->_call('folders');
-    my $lines   = EventSource::XS::Hub::Log->lines_of(map { "$_.log" } @sockets);
+    my $lines   = _lines_of(map { "$_.log" } @sockets);
     return @$lines if $lines;
     return $SETTINGS->throw(unavailable => "there is no log of the hub $name: no process of this user has served it"
             . " ($sockets[0].log)");
@@ -224,6 +226,24 @@ sub _checked {
 sub _is_listening {
     require IO::Socket::UNIX;
     return !!IO::Socket::UNIX->new(Peer => $_[0]);
+}
+
+# The last lines of the newest of some logs, as hashes with time and message; undef if there is no log. A hub process keeps them in
+# a file beside its socket: they are there without the process, too. Each line is the time in seconds since 1970, a tab, and the
+# message in UTF-8. One that is cut, because the disk was full, is none.
+sub _lines_of {
+    my %changed = map { my @found = stat; @found ? ($_ => $found[9]) : () } @_;
+    my ($newest) = sort { $changed{$b} <=> $changed{$a} } keys %changed;
+    return undef if !defined $newest;
+    open my $from, '<:raw', $newest or return undef;
+    my @lines;
+    while (my $line = readline $from) {
+        my ($time, $message) = $line =~ /\A([0-9]+[.][0-9]+)\t(.*)\n\z/ or next;
+        utf8::decode($message);
+        push @lines, {time => $time + 0, message => $message};
+    }
+    splice @lines, 0, -$MOST_LINES if @lines > $MOST_LINES;
+    return \@lines;
 }
 
 # The last line of the log, for the counts.

@@ -7,7 +7,6 @@ use warnings;
 # what it knows of the hub: name, gap_event, position_event, show_channel.
 
 use EventSource::XS ();
-use EventSource::XS::Hub::LoggedEvent;
 use EventSource::XS::Hub::Member;
 use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Settings;
@@ -69,8 +68,13 @@ sub gap_event { return $_[0]{gap_event} }
 
 sub history {
     my ($self, $channel, @given) = @_;
-    my $name = $MEMBER->channel_of($channel);
-    return EventSource::XS::Hub::LoggedEvent->history(sub { $self->_call('log', $name, @_) }, @given);
+    my $name   = $MEMBER->channel_of($channel);
+    my %option = $SETTINGS->parse('history takes a channel and options', @given);
+    $SETTINGS->known(\%option, ['last'], 'option %s of history');
+    my $last = $option{last};
+    $SETTINGS->refuse(last => 'last must be a number of events from 1 on')
+        if exists $option{last} && (!defined $last || ref $last || $last !~ /\A[1-9][0-9]{0,14}\z/);
+    return $self->_logged($name, 0, $last // 0);
 }
 
 sub members {
@@ -102,10 +106,14 @@ sub openmetrics {
 
 sub position_event { return $_[0]{position_event} }
 
+# A key that changes while it is read comes again in a later part. Two events, of the application and the hub, may have no key.
 sub state {
     my ($self, $channel) = @_;
     my $name = $MEMBER->channel_of($channel);
-    return EventSource::XS::Hub::LoggedEvent->state(sub { $self->_call('log', $name, @_) });
+    my %is_later;
+    my @events =
+        reverse grep { !$is_later{$_->{key} // "\0" . ($_->{event} // '')}++ } reverse $self->_logged($name, 1, 0);
+    return @events;
 }
 
 # Without an error of the store, its text and its age are undefined.
@@ -127,6 +135,28 @@ sub subscribers {
 sub update_member {
     my ($self, $channel, $id, $change) = @_;
     return !!$self->_call('update_member', $MEMBER->change_of($channel, $id, $change));
+}
+
+# Private methods
+
+# The events of a channel's history, at most so many of its last ones (0: all), or its state. The native hub gives them in parts,
+# each after a number, through another (0: all that there are now): of each event the key, and the block that clients are sent.
+sub _logged {
+    my ($self, $name, $is_state, $last) = @_;
+    my ($after, $through, @events) = (0, 0);
+    do {
+        ($after, $through, my @found) = $self->_call('log', $name, $is_state, $after, $through, $last);
+        while (my ($key, $block) = splice @found, 0, 2) {
+            my %lines;
+            for my $line (grep { length } split /\n/, $block) {
+                my ($field, $value) = split /: ?/, $line, 2;
+                push @{$lines{length $field ? $field : 'comment'}}, $value // '';
+            }
+            push @events, {length $key ? (key => $key) : (), map { ($_ => join "\n", @{$lines{$_}}) } keys %lines};
+        }
+        $last = 0;
+    } while length $after;
+    return @events;
 }
 
 EventSource::XS->keep_errors(
