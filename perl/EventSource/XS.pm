@@ -49,7 +49,7 @@ sub see_request {
 sub stats {
     my $class = shift;
     my @texts =
-        $class->can('_finish') ? EventSource::Hub::Process->_call('stats') : map { ($_ => 0) } native => @COUNTED;
+        $class->can('_next_end') ? EventSource::Hub::Process->_call('stats') : map { ($_ => 0) } native => @COUNTED;
     my $stats  = $class->counts_of(@texts);
     my $others = $INC{'EventSource/XS/Stream/Writer.pm'} ? EventSource::XS::Stream::Writer->counted : {};
     $stats->{open} = $stats->{native} + ($others->{open} || 0);

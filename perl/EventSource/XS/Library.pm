@@ -18,10 +18,12 @@ XSLoader::load(__PACKAGE__, $VERSION);
 # False where there are no native streams.
 my $HAS_NATIVE = defined &_has_callbacks;
 
-# Where the library has no count of forks, no clock of hubs and no thread that looks at handlers.
+# What the library lacks there.
 if (!$HAS_NATIVE) {
-    *_generation    = sub { return $$ };
-    *_set_next_look = *EventSource::Hub::clock = sub { return 0 };
+    *_generation = sub { return $$ };
+    *$_          = sub { return 0 }
+        for *EventSource::Hub::clock, *_count_callbacks, *_finish, *_has_left, *_is_short, *_new_interpreter,
+        *_remove_interpreter, *_serve, *_set_next_look;
 }
 
 # The fields that each function knows.
@@ -103,7 +105,7 @@ sub dispatch {
     return 0         if !@LATER;
     _forget_others() if $process != $$;
     my @callbacks = splice @LATER;    # callbacks that these queue run at the next dispatch
-    _count(-@callbacks);
+    _count_callbacks(-@callbacks);    # for the methods of hubs, which run them
     local $@;
     local $is_dispatching = 1;
 
@@ -161,18 +163,11 @@ sub tell_losses {
 
 # Private functions
 
-# Counts queued callbacks for the methods of hubs, which run them.
-sub _count {
-    my $added = shift;
-    _count_callbacks($added) if defined &_count_callbacks;
-    return;
-}
-
 # Drops the callbacks that belong to another process.
 sub _forget_others {
     my $before = @LATER;
     @LATER = grep { !$_->[0] } @LATER;
-    _count(@LATER - $before);
+    _count_callbacks(@LATER - $before);
     $process  = $$;
     $is_asked = 0;
     return;
@@ -253,7 +248,7 @@ sub _queue {
     return           if ${^GLOBAL_PHASE} eq 'DESTRUCT';
     _forget_others() if $process != $$;
     push @LATER, [@_];
-    _count(1);
+    _count_callbacks(1);
 
     my $loop = !$is_asked && EventSource::XS::Loop->current or return;
     $is_asked = $loop->next_tick(sub { __PACKAGE__->dispatch });    # it may not run yet

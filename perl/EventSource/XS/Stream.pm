@@ -101,7 +101,7 @@ sub open {
     ($stream, $obstacle, @writer) = _open_native($adapter, $env, $respond, $response, $setting, $opening)
         if !defined $obstacle;
     return $stream if $stream;
-    if (!@writer && _has_left($adapter, $env)) {
+    if (!@writer && $adapter->has_left($env)) {
         $respond->([@$response[0, 1], []]);         # a complete response ends the request on every server
         return _ended($env);
     }
@@ -116,7 +116,7 @@ sub open {
     $stream = _open_on_writer($env, \@writer, $setting, $opening);
     EventSource::XS::Stream::Fallback->warn_once($env, $obstacle)
         if ($setting->{native} eq 'auto' || $setting->{native} ne 'quiet' && $obstacle->code eq 'collected')
-        && !_has_left($adapter, $env);
+        && !$adapter->has_left($env);
     return ($stream, $obstacle);
 }
 
@@ -155,11 +155,6 @@ sub _ended {
         if $ENV{EVENTSOURCE_XS_DEBUG};
     $writer->close if $writer;
     return EventSource::XS::Stream::Writer->ended($is_replaced ? 'application' : 'client', $env);
-}
-
-sub _has_left {
-    my ($adapter, $env) = @_;
-    return EventSource::XS->can('_has_left') && $adapter->has_left($env);
 }
 
 sub _log {
@@ -213,7 +208,7 @@ sub _open_on_writer {
     my ($writer, $own) = @$writers;
     my $stream =
         EventSource::XS::Stream::Writer->new($writer, $env, %$setting, opening => $opening, server_writer => $own);
-    $stream->refuse if !$stream->is_blocking && EventSource::XS->can('_is_short') && EventSource::XS::_is_short();
+    $stream->refuse if !$stream->is_blocking && EventSource::XS::_is_short();
     return $stream;
 }
 

@@ -183,7 +183,7 @@ sub prepare_app {
             _check_handler($self->_original_settings, $self->_handler) if !$is_request;
         }
     );
-    EventSource::XS::_serve(0) if EventSource::XS->can('_serve');
+    EventSource::XS::_serve(0);
     return;
 }
 

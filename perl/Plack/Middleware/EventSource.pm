@@ -31,7 +31,7 @@ sub new {
 
 sub call {
     my ($self, $env) = @_;
-    EventSource::XS::_serve(1) if EventSource::XS->can('_serve');
+    EventSource::XS::_serve(1);
     EventSource::XS->see_request($env);
     EventSource::XS->dispatch;
     my $response = $self->app->($env);
@@ -41,8 +41,8 @@ sub call {
 
 sub prepare_app {
     my $self = shift;
-    EventSource::XS::_serve(0) if EventSource::XS->can('_serve');
-    return                     if !defined $self->notify_signal;
+    EventSource::XS::_serve(0);
+    return if !defined $self->notify_signal;
     local $@;
     return if eval { EventSource::XS->notify_signal($self->notify_signal); 1 };
     die blessed $@ && $@->isa('EventSource::Error') ? $@->at(EventSource::Error->outside($PLACK)) : $@;

@@ -23,8 +23,7 @@ my @forgotten;
 
 # The perl interpreter that the reactor reports ends to, until it is destroyed; and the process in which the event
 # loop watches the notification descriptor.
-my $interpreter =
-    bless \(my $number = EventSource::XS->can('_new_interpreter') ? EventSource::XS::_new_interpreter() : 0),
+my $interpreter = bless \(my $number = EventSource::XS::_new_interpreter()),
     'EventSource::XS::Stream::Native::Interpreter';
 my $watched = 0;
 my $watch;
@@ -45,7 +44,7 @@ my ($LONGEST_WAIT, $CHECK_INTERVAL, $LOOK_INTERVAL) = (86_400, 0.5, 1);
 
 # A new thread is notified of the streams that it opens.
 sub CLONE {
-    $$interpreter = EventSource::XS::_new_interpreter() if EventSource::XS->can('_new_interpreter');
+    $$interpreter = EventSource::XS::_new_interpreter();
     $watched      = 0;
     return;
 }
@@ -87,7 +86,7 @@ sub collect {
 
 # End the streams of this process, which is to end, and run their callbacks.
 sub end_all {
-    EventSource::XS::_finish()                       if EventSource::XS->can('_finish');
+    EventSource::XS::_finish();
     EventSource::XS::Stream::Relay->copy_all_at_once if $INC{'EventSource/XS/Stream/Relay.pm'};
     EventSource::XS::Stream::Writer->end_all         if $INC{'EventSource/XS/Stream/Writer.pm'};
     __PACKAGE__->collect                             if EventSource::XS->can('_next_end');
@@ -271,7 +270,7 @@ sub _queue {
 
 sub EventSource::XS::Stream::Native::Interpreter::DESTROY {
     my $self = shift;
-    EventSource::XS::_remove_interpreter($$self) if EventSource::XS->can('_remove_interpreter');
+    EventSource::XS::_remove_interpreter($$self);
     return;
 }
 
