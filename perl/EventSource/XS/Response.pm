@@ -33,7 +33,8 @@ sub for_method {
         sub {
             my ($status, $own, @body) = @{$_[0]};
             return $_[0] if !@body;
-            my $length = _has_header($own, 'content-length') ? undef : Plack::Util::content_length($body[0]);
+            my $length =
+                Plack::Util::header_exists($own, 'Content-Length') ? undef : Plack::Util::content_length($body[0]);
             return [$status, [@$own, defined $length ? ('Content-Length' => $length) : ()], []];
         }
     );
@@ -65,10 +66,12 @@ sub text {
 # Return the headers of a response as `completed` makes them.
 sub with_cors {
     my ($class, $own, $cors) = @_;
-    return [@$own] if _has_header($own, 'access-control-allow-origin');
+    return [@$own] if Plack::Util::header_exists($own, 'Access-Control-Allow-Origin');
     my @for_page =
-        _has_header($cors, 'access-control-allow-origin') ? qw(Retry-After EventSource-Owner Preference-Applied) : ();
-    my @exposed = grep { _has_header($own, lc) } @for_page;
+        Plack::Util::header_exists($cors, 'Access-Control-Allow-Origin')
+        ? qw(Retry-After EventSource-Owner Preference-Applied)
+        : ();
+    my @exposed = grep { Plack::Util::header_exists($own, $_) } @for_page;
     my @expose  = @exposed ? ('Access-Control-Expose-Headers' => join ', ', @exposed) : ();
     return [@$own, @$cors, @expose];
 }
@@ -83,12 +86,6 @@ sub _changed {
         my $respond = shift;
         return $response->(sub { return $respond->($change->($_[0])) });
     };
-}
-
-# True if there is a header of this name, which is in lower case.
-sub _has_header {
-    my ($headers, $name) = @_;
-    return scalar grep { !($_ % 2) && lc $headers->[$_] eq $name } 0 .. $#$headers;
 }
 
 1;

@@ -23,14 +23,9 @@ use EventSource::XS::Stream::WorkerRecycling;
 use Plack::App::EventSource::Connection;
 use Scalar::Util qw(blessed weaken);
 
-my @ATTRIBUTES;
-
-BEGIN {
-    @ATTRIBUTES = qw(
-        characters compress handler_cb headers keepalive line_end linger max_buffered max_streams methods native on_gone
-        on_full origins preamble retry spawn timeout
-    );
-}
+# The attributes that EventSource::XS::Stream takes, and all that are checked.
+my @STREAM_SETTINGS = qw(compress keepalive line_end linger max_buffered max_streams native on_full retry timeout);
+my @ATTRIBUTES      = (@STREAM_SETTINGS, qw(characters handler_cb headers methods on_gone origins preamble spawn));
 
 # An attribute that is set makes another beginning of streams (_checked_beginning).
 for my $name (@ATTRIBUTES) {
@@ -54,12 +49,6 @@ my ($CONNECTION, $HELD, $LIBRARY, $RECYCLING, $STREAM) = qw(
 
 # An application may have another sub in its place.
 my $NEW = \&Plack::App::EventSource::Connection::new;
-
-# The attributes that EventSource::XS::Stream takes.
-my @STREAM_SETTINGS = qw(compress keepalive line_end linger max_buffered max_streams native on_full retry timeout);
-
-# The attributes that are checked.
-my @CHECKED = (@STREAM_SETTINGS, qw(characters handler_cb headers methods on_gone origins preamble spawn));
 
 # Those that may be arrays, which the application may change in place.
 my @MAY_BE_ARRAYS = qw(headers methods origins retry);
@@ -130,7 +119,7 @@ sub check_at_request {
 
 sub check_attributes {
     my $self = shift;
-    $self->_check(map { ($_ => scalar $self->$_) } @CHECKED);
+    $self->_check(map { ($_ => scalar $self->$_) } @ATTRIBUTES);
     return;
 }
 
@@ -394,7 +383,7 @@ sub _checked_beginning {
     $known{headers} = $self->response_headers
         if (!$headers || ref $headers eq 'ARRAY') && !_has_own($class, 'response_headers');
     $known{opening}     = $self->opening if !defined $settings->{retry} && !grep { _has_own($class, $_) } @OPENING;
-    $self->{_beginning} = \%known        if !grep                                { _has_own($class, $_) } @CHECKED;
+    $self->{_beginning} = \%known        if !grep                                { _has_own($class, $_) } @ATTRIBUTES;
     return \%known;
 }
 
