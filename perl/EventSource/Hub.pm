@@ -84,7 +84,8 @@ sub admin_app {
 
 sub check_topics {
     my ($self, @topics) = @_;
-    $SUBSCRIPTION->topics(ref $self ? $self->{max_topics} : undef, @topics);
+    $SUBSCRIPTION->check_number(ref $self ? $self->{max_topics} : undef, @topics);
+    $SUBSCRIPTION->topic($_) for @topics;
     return;
 }
 

@@ -58,6 +58,13 @@ my ($process, $serving, $end_keep_alive, $server) = (0);
 # True if the writer is that of a middleware that filters the body.
 sub is_filter { return _kind_of(@_) eq 'Plack::Util' }
 
+# True if a server, as of_caller has found it, waits for the current response to end this worker.
+sub is_worker_ending {
+    my ($class, $adapter, $server) = @_;
+    local ($@, $SIG{__DIE__});
+    return !!($adapter && eval { $adapter->is_ending($server) });
+}
+
 # True if some server throws this exception when the body of a request does not arrive.
 sub is_read_failure {
     my ($class, $error) = @_;

@@ -131,6 +131,12 @@ sub known {
     return $self->refuse($unknown, "unknown $what$hint (known: " . join(', ', sort @$names) . ')');
 }
 
+# Return the values of a setting that is one value or an array of them.
+sub list {
+    my ($self, $value) = @_;
+    return ref $value eq 'ARRAY' ? @$value : defined $value ? $value : ();
+}
+
 # Return a name of a hub as string does, in characters ("Names" in EventSource::Hub). The library has the rule.
 sub name {
     my ($self, @given) = @_;

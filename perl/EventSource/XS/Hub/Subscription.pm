@@ -60,7 +60,7 @@ sub groups {
 # A reference to the labels, of one or of an array. Stringifies each object once.
 sub labels {
     my ($class, $given) = @_;
-    my @labels = map { $SETTINGS->name('a label', $_, field => 'label') } grep { defined } _list($given);
+    my @labels = map { $SETTINGS->name('a label', $_, field => 'label') } grep { defined } $SETTINGS->list($given);
     $SETTINGS->refuse(label => "there may be at most $MAX_LABELS labels") if @labels > $MAX_LABELS;
     for my $label (@labels) {
         utf8::encode(my $bytes = $label);
@@ -96,7 +96,7 @@ sub options_of_end {
     my %given = $SETTINGS->parse('end takes options', @given);
     $SETTINGS->known(\%given, [qw(finish label topics)], 'option %s of end');
     my $labels = $class->labels($given{label});
-    my @topics = _list($given{topics});
+    my @topics = $SETTINGS->list($given{topics});
     $SETTINGS->refuse(topics => "end takes at most $MAX_END_TOPICS topics") if @topics > $MAX_END_TOPICS;
     my @checked = map { $class->topic($_) } @topics;
     $SETTINGS->refuse(label => q{end takes the streams to end: label => 'user/7', or topics => ['orders']})
@@ -126,13 +126,6 @@ sub topic {
     return EventSource::XS::Hub::Name->checked($SETTINGS, channel => "a channel's name", $topic);
 }
 
-# A reference to at most so many topics. Stringifies each object once.
-sub topics {
-    my ($class, $most, @topics) = @_;
-    $class->check_number($most, @topics);
-    return [map { $class->topic($_) } @topics];
-}
-
 # Private functions
 
 # The options and the topics of an array in channels.
@@ -148,12 +141,6 @@ sub _with_option {
     EventSource::XS::Hub::Limit->of($option->{max_streams_per});
     __PACKAGE__->start($option->{start});
     return {topics => [map { __PACKAGE__->topic($_) } @topics], option => {%$option}};
-}
-
-# One value, or the values in an array.
-sub _list {
-    my $value = shift;
-    return ref $value eq 'ARRAY' ? @$value : defined $value ? $value : ();
 }
 
 1;

@@ -59,7 +59,7 @@ sub is_over {
     my $handler = $running or return !!0;
     return !!0 if time < $handler->[$LOOK_AT];
     my $is_own  = _is_here($handler->[$APPLICATION]);
-    my $is_over = $is_own && _is_worker_ending();
+    my $is_over = $is_own && EventSource::XS::Adapter->is_worker_ending(EventSource::XS::Adapter->of_caller);
     $handler->[$LOOK_AT] = time + ($is_over ? 0 : 1);
     EventSource::XS::_set_next_look($is_own ? $handler->[$LOOK_AT] : 0);
     $handler->[$STREAM]->end_with_retry if $is_over && $handler->[$STREAM]->is_open;
@@ -134,11 +134,5 @@ sub _application {
 }
 
 sub _is_here { return $_[0]{generation} == EventSource::XS::_generation() }
-
-sub _is_worker_ending {
-    my ($adapter, $server) = EventSource::XS::Adapter->of_caller;
-    local ($@, $SIG{__DIE__});
-    return !!($adapter && eval { $adapter->is_ending($server) });
-}
 
 1;

@@ -193,10 +193,10 @@ sub serve {
         return if $self->_can_pass_on && EventSource::XS::Stream::Relay::Process->start($self, $self->{bound});
     }
     my $select = IO::Select->new($self->{ours});
-    my ($adapter, $server) = EventSource::XS::Adapter->of_caller;
+    my @server = EventSource::XS::Adapter->of_caller;
     EventSource::XS::Stream::Fallback->warn_in_test if !$self->{writer}->socket;
     while ($self->{writer} && $self->{writer}->is_open) {
-        return $self->end_with_retry if _is_ending($adapter, $server);
+        return $self->end_with_retry if EventSource::XS::Adapter->is_worker_ending(@server);
         next                         if !$select->can_read($CHECK_INTERVAL);
         last                         if !$self->_copy_or_wait;
     }
@@ -220,13 +220,6 @@ sub writer_died {
 }
 
 # Private functions and methods
-
-# True if the server ends, as far as its adapter knows.
-sub _is_ending {
-    my ($adapter, $server) = @_;
-    local $SIG{__DIE__};
-    return $adapter && eval { $adapter->is_ending($server) };
-}
 
 # The hub process has one end of the relay, and the other end is this process's. Without a socket no process can continue it.
 sub _can_pass_on {

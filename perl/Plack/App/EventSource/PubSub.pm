@@ -96,7 +96,7 @@ sub _check {
         if ref $nodes eq 'HASH';
     $SETTINGS->whole_number(max_body => $given{max_body}, from => 1, to => $LARGEST_MAX_BODY, unit => 'bytes');
     $SETTINGS->refuse(http_host => 'http_host must be the name of a host, or several')
-        if grep { !defined || $_ !~ $HOST } _list($given{http_host});
+        if grep { !defined || $_ !~ $HOST } $SETTINGS->list($given{http_host});
     EventSource::XS::Origins->check($SETTINGS, $given{origins});
     utf8::encode(my $prefix = $given{prefix} // '');
     $SETTINGS->refuse(prefix => "prefix must be a string of less than $MAX_NAME_BYTES bytes")
@@ -116,7 +116,7 @@ sub _is_for_host {
     my ($self, $env) = @_;
     return 1 if !defined $self->http_host;
     my $host = _host_name($env->{HTTP_HOST} // $env->{SERVER_NAME});
-    return scalar grep { _host_name($_) eq $host } _list($self->http_host);
+    return scalar grep { _host_name($_) eq $host } $SETTINGS->list($self->http_host);
 }
 
 # The reason why readers could mistake an event for one that no publisher sends, or undef. An EventSource dispatches events of
@@ -267,12 +267,6 @@ sub _has_nul { return ($_[0]{REQUEST_URI} // '') =~ /\A[^?]*(?:%00|\0)/ }
 
 # The name of a host without its port, in lower case.
 sub _host_name { return lc($_[0] =~ s/:[0-9]*\z//r) }
-
-# The values of an attribute that is one value or an array of them.
-sub _list {
-    my $value = shift;
-    return ref $value eq 'ARRAY' ? @$value : defined $value ? ($value) : ();
-}
 
 sub _report {
     my ($env, $name, $exception) = @_;
