@@ -104,7 +104,7 @@ sub insert {
         push @values, $value;
         push @bound,  @text;
     }
-    my %other = map { $row->{$_} ? ($_ => $class->true) : () } qw(retain forget);
+    my %other = map { $row->{$_} ? ($_ => 'TRUE') : () } qw(retain forget);
     $other{retry} = 0 + $row->{retry} if defined $row->{retry};
     for my $column (sort keys %other) {
         push @columns, $column;
@@ -320,7 +320,7 @@ sub caution { return undef }
 sub descriptor { return undef }
 
 # Bytes that were read, as they are compared with bytes_of.
-sub literal_of { return $_[0]{dbh}->quote($_[1]) }
+sub literal_of { return "X'" . unpack('H*', $_[1]) . "'" }
 
 # Returns true if the database has notified of a commit since may_have_changed was called.
 sub is_notified { return !!0 }

@@ -25,6 +25,8 @@ our $PATIENCE = 10;    ## no critic (ProhibitPackageVars)
 sub in_loop {
     my ($class, $loop, %given) = @_;
     my $self = $class->_new(%given, begun_at => time, loop => $loop);
+    weaken(my $weak = $self);
+    $self->{step} = sub { $weak->_step if $weak };
     $self->_continue(0);
     return $self;
 }
@@ -105,17 +107,15 @@ sub _end {
 
 sub _continue {
     my ($self, $pause) = @_;
-    weaken(my $weak = $self);
-    $self->{timer} = $self->{loop}->after($pause, sub { $weak->_step if $weak });
+    $self->{timer} = $self->{loop}->after($pause, $self->{step});
     return;
 }
 
 # A loop closes the handle that it watches, so it has a duplicate.
 sub _watch {
     my $self = shift;
-    weaken(my $weak = $self);
     open my $handle, '<&', $self->{running}->leash or return $self->_continue($AGAIN);
-    $self->{watch} = [$handle, $self->{loop}->readable($handle, sub { $weak->_step if $weak })];
+    $self->{watch} = [$handle, $self->{loop}->readable($handle, $self->{step})];
     return;
 }
 

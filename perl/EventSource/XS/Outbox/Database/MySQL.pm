@@ -22,8 +22,6 @@ sub bound_statements {
 
 sub bytes_of { return "CAST($_[1] AS BINARY)" }
 
-sub literal_of { return "X'" . unpack('H*', $_[1]) . "'" }
-
 # In the zone of an application's session an hour comes twice in autumn.
 sub now { return q{TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) / 1e6} }
 
@@ -53,8 +51,6 @@ sub size_of { return "LENGTH($_[1])" }
 sub text_of_hex { return "CONVERT(X'$_[1]' USING utf8mb4)" }
 
 sub timestamp { return 'NOW(6)' }
-
-sub true { return 'TRUE' }
 
 # InnoDB shows a commit before its log is on the disk, and a crash undoes such a one. A commit of the follower's own waits for
 # the disk, and so for all of the log before it. It has to change something.

@@ -58,6 +58,8 @@ sub may_have_changed {
     return !!1;
 }
 
+sub literal_of { return $_[0]{dbh}->quote($_[1]) }
+
 sub needs_hint { return !!0 }
 
 sub now { return 'extract(epoch FROM clock_timestamp())::double precision' }
@@ -86,7 +88,5 @@ sub text_of_hex {
 }
 
 sub timestamp { return 'clock_timestamp()' }
-
-sub true { return 'true' }
 
 1;

@@ -49,8 +49,6 @@ sub acquire_lease {
     return $self->SUPER::acquire_lease(@lease);
 }
 
-sub literal_of { return "X'" . unpack('H*', $_[1]) . "'" }
-
 # PRAGMA data_version changes with the commits of others.
 sub may_have_changed {
     my $self      = shift;
@@ -89,8 +87,6 @@ sub size_of { return "length(CAST($_[1] AS BLOB))" }
 sub text_of_hex { return "CAST(X'$_[1]' AS TEXT)" }
 
 sub timestamp { return $_[0]->now }
-
-sub true { return '1' }
 
 # Private functions
 
