@@ -6,7 +6,6 @@ use warnings;
 
 our $VERSION = '0.100';
 
-use Errno ();
 use EventSource::Error;
 use EventSource::Parser;
 use EventSource::XS::Client::Response;
@@ -106,7 +105,7 @@ sub events {
 sub fill {
     my ($self, $most) = @_;
     without_signals(sub { $self->_fill(defined $most ? $most : $FILL_BYTES) });
-    return;
+    return $self;
 }
 
 sub has_ended {
@@ -124,29 +123,19 @@ sub headers {
     return $response ? $response->headers : HTTP::Headers->new;
 }
 
-sub is_answered {
-    my $self = shift;
-    $self->fill;
-    return !!$self->{response}->head;
-}
+sub is_answered { return !!$_[0]->fill->{response}->head }
 
 # Receives first, as all methods do that tell what was received so far: a test may wait for what they return.
-sub is_complete {
-    my $self = shift;
-    $self->fill;
-    return $self->{response}->is_complete;
-}
+sub is_complete { return $_[0]->fill->{response}->is_complete }
 
 sub is_open {
     my $self = shift;
     EventSource::XS::Test::Loop::turn(0);
-    $self->fill;
-    return !$self->{response}->is_ended;
+    return !$self->fill->{response}->is_ended;
 }
 
 sub last_event_id {
-    my $self = shift;
-    $self->fill;
+    my $self = shift->fill;
     return @{$self->{events}} ? $self->{events}[0]{before} : $self->{parser}->last_event_id;
 }
 
@@ -182,11 +171,7 @@ sub no_event {
     return $self->_passes($name // 'no event is received', @wrong);
 }
 
-sub raw {
-    my $self = shift;
-    $self->fill;
-    return $self->{raw};
-}
+sub raw { return $_[0]->fill->{raw} }
 
 sub reconnect {
     my $self = shift;
@@ -204,11 +189,7 @@ sub response {
     return $head->{object};
 }
 
-sub retry {
-    my $self = shift;
-    $self->fill;
-    return $self->{parser}->retry;
-}
+sub retry { return $_[0]->fill->{parser}->retry }
 
 sub state_is {
     my ($self, $expected, $name) = @_;

@@ -5,7 +5,6 @@ use warnings;
 # Detects the kind of a supply and reads it into an emitter.
 
 use Encode ();
-use Errno  ();
 use EventSource::XS::Settings;
 use IO::Select;
 use Scalar::Util qw(blessed openhandle reftype);

@@ -16,7 +16,6 @@ use warnings;
 # look-up in this hash instead of seven. The enum esx_direct there names its elements. It has none if there is a child_writer,
 # to which a forked child writes instead of the server's writer (write_to_server).
 
-use Errno ();
 use EventSource::XS::Adapter;
 use EventSource::XS::Library;
 use EventSource::XS::Loop;

@@ -4,7 +4,6 @@ use warnings;
 
 # A running server: connects to it and sends requests.
 
-use Errno ();
 use EventSource::XS::Settings;
 use IO::Socket::INET;
 use Scalar::Util qw(weaken);

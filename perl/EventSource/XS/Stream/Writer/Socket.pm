@@ -5,7 +5,6 @@ use warnings;
 # A PSGI writer on the client's socket, for a process that has inherited a stream and cannot use the server's writer.
 # The head has been sent; the bytes written are the body. Without a socket every write dies.
 
-use Errno ();
 use IO::Select;
 use Socket qw(MSG_NOSIGNAL);
 
