@@ -28,8 +28,11 @@ my $INCOMPLETE = qr/\ABad Content-Length: maybe client disconnect/;
 sub buffer {
     my ($class, $env) = @_;
     my $refusal = $class->refusal($env);
-    return $refusal         if $refusal;
-    _give_empty_input($env) if !defined $env->{'psgi.input'};
+    return $refusal if $refusal;
+    if (!defined $env->{'psgi.input'}) {
+        delete $env->{'psgi.input'};    # a server may give a value that cannot be assigned to
+        $env->{'psgi.input'} = Stream::Buffered->new->rewind;
+    }
     my $reads_once = EventSource::XS::Adapter->of_env($env)->reads_body_once;
     return undef if !$reads_once && ($env->{'psgix.input.buffered'} || $env->{'psgi.nonblocking'});
     my $input;
@@ -84,14 +87,6 @@ sub _copy {
     }
     $SETTINGS->throw(unavailable => "the body of a request cannot be stored: $!") if $buffer->size != $length;
     return $buffer->rewind;
-}
-
-# A server may give no handle if there is no body, but a value that cannot be assigned to.
-sub _give_empty_input {
-    my $env = shift;
-    delete $env->{'psgi.input'};
-    $env->{'psgi.input'} = Stream::Buffered->new->rewind;
-    return;
 }
 
 sub _is_incomplete {
