@@ -10,7 +10,6 @@ use EventSource::XS::Notification;
 use EventSource::XS::Request;
 use EventSource::XS::Settings;
 use EventSource::XS::Stream::Child;
-use EventSource::XS::Stream::Fallback;
 use EventSource::XS::Stream::Native;
 use EventSource::XS::Stream::Obstacle;
 use EventSource::XS::Stream::Takeover;
@@ -114,16 +113,10 @@ sub open {
     $obstacle = $OBSTACLE->collected || ($ADAPTER->is_filter($writer[0]) ? $OBSTACLE->new('filter') : $obstacle);
     _log($env, "on the server's writer: $obstacle") if $ENV{EVENTSOURCE_XS_DEBUG};
     $stream = _open_on_writer($env, \@writer, $setting, $opening);
-    EventSource::XS::Stream::Fallback->warn_once($env, $obstacle)
+    $obstacle->warn_once($env)
         if ($setting->{native} eq 'auto' || $setting->{native} ne 'quiet' && $obstacle->code eq 'collected')
         && !$adapter->has_left($env);
     return ($stream, $obstacle);
-}
-
-# Return a setting as a plain value, the default for undef.
-sub setting {
-    my ($class, $name, $given) = @_;
-    return defined $given ? $SETTINGS->plain_number($given) : $DEFAULT{$name};
 }
 
 # Return settings with their defaults, to be given to open for any number of streams.

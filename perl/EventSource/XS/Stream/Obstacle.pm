@@ -2,9 +2,10 @@ package EventSource::XS::Stream::Obstacle;
 use strict;
 use warnings;
 
-# Why a stream is not native, and what to do about it. This is the list of all reasons but those of one server, which its
-# adapter has. src/runtime/handles/takeover.rs has the codes of those that the library finds.
+# Why a stream is not native, and what to do about it, which it prints once. This is the list of all reasons but those of one
+# server, which its adapter has. src/runtime/handles/takeover.rs has the codes of those that the library finds.
 
+use EventSource::XS::Library;
 use overload
     '""'     => sub { $_[0]{text} },
     'bool'   => sub { 1 },
@@ -72,5 +73,23 @@ sub new {
 }
 
 sub remedy { return $_[0]{remedy} }
+
+# Print the reason and the remedy to psgi.errors, once for each code in a process. A stream that is not native occupies a worker of
+# a server that blocks, or a process if it follows a named hub; nothing on a server with an event loop (psgi.nonblocking), or in a
+# process that serves one request only (psgi.run_once). On any server a middleware that collects or filters the response may send
+# nothing.
+sub warn_once {
+    my ($self, $env) = @_;
+    my $code = $self->{code};
+    my $occupies_worker = !$env->{'psgi.nonblocking'} && !$env->{'psgi.run_once'};
+    return if !$env->{'psgi.errors'} || !$occupies_worker && $code !~ /\A(?:collected|filter)\z/;
+    return if !EventSource::XS->is_first_time("fallback $code");
+    my $what =
+          $code eq 'collected' ? 'the client of a stream receives nothing until it ends'
+        : $occupies_worker ? 'a stream is not native, and occupies this worker, or a process if it follows a named hub'
+        :                    'the events of a stream may be held back';
+    $env->{'psgi.errors'}->print("EventSource::XS: $what: $self; $self->{remedy} (native => 'quiet' silences this)\n");
+    return;
+}
 
 1;
