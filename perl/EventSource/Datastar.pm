@@ -79,8 +79,11 @@ sub patch_signals {
 # The signals of a request; undef if it has none: what a client sends is never an exception. The body may be read again.
 sub read_signals {
     my ($class, $request) = @_;
-    my $env  = _env($request);
-    my $text = $env->{REQUEST_METHOD} =~ /\A(?:GET|HEAD|DELETE)\z/ ? _query($env) : _body($env);
+    my $env = _env($request);
+    my $text =
+        $env->{REQUEST_METHOD} =~ /\A(?:GET|HEAD|DELETE)\z/
+        ? Plack::Request->new($env)->query_parameters->{datastar}
+        : _body($env);
     local ($@, $SIG{__DIE__});
     my $signals = defined $text ? eval { $JSON->decode($text) } : undef;
     return ref $signals eq 'HASH' ? $signals : undef;
@@ -137,11 +140,6 @@ sub _options {
     my %given = $SETTINGS->parse('options are names and values', @given);
     $SETTINGS->known(\%given, [@$own, @FIELDS], 'option %s');
     return %given;
-}
-
-sub _query {
-    my $env = shift;
-    return Plack::Request->new($env)->query_parameters->{datastar};
 }
 
 1;

@@ -151,9 +151,9 @@ sub subscribe {
     my $stream = blessed $connection && $connection->isa('Plack::App::EventSource::Connection') && $connection->stream;
     $SETTINGS->refuse(connection => 'subscribe takes a Plack::App::EventSource::Connection that has a stream')
         if !$stream;
-    my ($member, @given) = $self->_with_member($self->_with_default_id($connection, @topics));
-    my $option        = ref $given[-1] eq 'HASH' ? pop @given : {};
-    my $is_subscribed = $self->subscribe_groups($stream, [{topics => \@given, option => {}}], $option);
+    my $option        = $self->_with_default_id($connection, ref $topics[-1] eq 'HASH' ? %{pop @topics} : ());
+    my $member        = $option->{member} = $MEMBER->of($option->{member});
+    my $is_subscribed = $self->subscribe_groups($stream, [{topics => \@topics, option => {}}], $option);
     $connection->remember_member($self, $member) if $member && $is_subscribed;
     EventSource::XS::_call_callbacks();
     return $is_subscribed;
@@ -307,27 +307,18 @@ sub _warn_of_several_processes {
     return;
 }
 
-# The member of a subscription, checked, before its topics and options.
-sub _with_member {
-    my ($self, @given) = @_;
-    my %option = ref $given[-1] eq 'HASH' ? %{pop @given} : ();
-    my $member = $MEMBER->of($option{member});
-    return ($member, @given, {%option, member => $member});
-}
-
-# Topics and options. The stream resumes after the id that its client sent, unless the options say otherwise: then that id
+# The options of a subscription. The stream resumes after the id that its client sent, unless the options say otherwise: then that id
 # may be one of the application, which resumes the client itself. Who may read was decided when the request came. A stream that
 # has begun does not resume, and its application decides anew.
 sub _with_default_id {
-    my ($self, $connection, @topics) = @_;
-    return @topics if $connection->stream->_has_begun;
-    my %option    = ref $topics[-1] eq 'HASH' ? %{pop @topics} : ();
+    my ($self, $connection, %option) = @_;
+    return \%option if $connection->stream->_has_begun;
     my $id        = $connection->last_event_id;
     my $is_other  = exists $option{after} && (!defined $option{after} || defined $id && "$option{after}" ne $id);
     my $is_custom = $is_other && defined $id && length $id && !$self->_is_own_id($id);
     my %own       = $is_custom ? (keeps_id => 1) : ();
     $own{asked_at} = $connection->{asked_at} if $connection->{asked_at};
-    return (@topics, {after => $id, %own, %option});
+    return {after => $id, %own, %option};
 }
 
 *serve = \&subscribe;

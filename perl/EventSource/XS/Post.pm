@@ -31,7 +31,8 @@ sub body_of {
     my $length = $env->{CONTENT_LENGTH} || 0;
     return ''                                                        if $length == 0;
     return (undef, [413, "The body is longer than $max_body bytes"]) if $length > $max_body;
-    my $body = _content($env);
+    my $body;    # the whole one, or undef if it ends early
+    EventSource::XS::RequestBody->try_reading(sub { $body = Plack::Request->new($env)->content });
     return (undef, [400, 'The body cannot be read']) if !defined $body || length $body < $length;
     return $body;
 }
@@ -59,14 +60,6 @@ sub reason_of {
 }
 
 # Private functions
-
-# The whole body, or undef if it ends early.
-sub _content {
-    my $env = shift;
-    my $content;
-    EventSource::XS::RequestBody->try_reading(sub { $content = Plack::Request->new($env)->content });
-    return $content;
-}
 
 # The event, as publish takes it; or undef and the reason why there is none.
 sub _event {

@@ -138,7 +138,7 @@ sub end_with_error {
 # something holds it back.
 sub keepalive_line {
     my $self    = shift;
-    my $seconds = EventSource::XS::Stream->setting(keepalive => scalar $self->keepalive);
+    my $seconds = EventSource::XS::Stream->settings(keepalive => scalar $self->keepalive)->{keepalive};
     return $seconds > 0 ? ": keepalive $seconds\n" : '';
 }
 

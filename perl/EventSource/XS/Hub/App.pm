@@ -84,7 +84,7 @@ sub run_handler {
     if (!$handled) {
         my $is_own = $$ == $process;
         my $name   = $self->hub->{name};
-        my $what   = defined $name ? "the hub $name failed" : 'the hub failed';
+        my $what   = length $name ? "the hub $name failed" : 'the hub failed';
         my $is_our = blessed $error && $error->isa('EventSource::Error');
         $error = $error->at($self->{_place}) if $is_our && $self->{_place};    # above a request is only the server
         $stream->end_with_retry if $is_own && $stream->is_open;

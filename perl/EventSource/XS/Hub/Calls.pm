@@ -126,8 +126,7 @@ sub stats {
 }
 
 sub subscribers {
-    my $self = shift;
-    my ($channel) = @_;
+    my ($self, $channel) = @_;
     return $self->_call('subscribers', $MEMBER->channel_of($channel)) + 0;
 }
 

@@ -72,7 +72,7 @@ sub header {
     my ($self, $hub, $env, $subscription, @ticket) = @_;
     my ($path, $binding) = (_path_of($env), $env->{$BINDING});
     return if !defined $binding || $path !~ m{\A/[!-:<-~]*\z} || length $path > $MAX_PATH;
-    my ($name) = $REQUEST->_call('cookie', _name_of($hub), $path);
+    my ($name) = $REQUEST->_call('cookie', $hub->{name}, $path);
     my $secure = EventSource::XS::Origins->is_https($env) ? '; Secure' : '';
     my $rest   = "; Path=$path; Max-Age=" . int($self->{seconds} + 0.999) . "; HttpOnly; SameSite=Strict$secure";
     my $most   = int(($MAX_COOKIE - length "$name=$rest") * 3 / 4);
@@ -110,7 +110,7 @@ sub opened {
 # it; nothing if it cannot know all by which the application has decided. How such a stream begins is given as a hash.
 sub passport {
     my ($self, $hub, $env, $beginning) = @_;
-    return if !length _name_of($hub) || defined $env->{REMOTE_USER};
+    return if !length $hub->{name} || defined $env->{REMOTE_USER};
     my ($setting, @headers) = ($beginning->{settings}, @{$beginning->{headers}});
     if (defined $env->{HTTP_ORIGIN}) {
         my %of = @headers;
@@ -139,15 +139,13 @@ sub passport {
 
 # Private methods and functions
 
-sub _name_of { return defined $_[0]{name} ? $_[0]{name} : '' }
-
 # A digest of all of a request by which an application may decide, so that a ticket opens for the same request only; and the
 # sealed ticket that it brings.
 sub _of_request {
     my ($self, $hub, $env) = @_;
     my @names   = $self->{cookies} ? (scalar @{$self->{cookies}}, @{$self->{cookies}}) : undef;
     my @of_head = (@$env{@BOUND}, _path_of($env), @$env{qw(QUERY_STRING HTTP_COOKIE)}, @$env{@{$self->{headers}}});
-    return $REQUEST->_call('bound', @names, _name_of($hub), @of_head);
+    return $REQUEST->_call('bound', @names, $hub->{name}, @of_head);
 }
 
 # A digest of what else a ticket is bound to, and only a worker knows.

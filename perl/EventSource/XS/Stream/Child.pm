@@ -158,12 +158,9 @@ sub obstacle {
 # Why no child can ever continue a stream; undef if one can.
 sub obstacle_of {
     my ($class, $stream) = @_;
-    my $threads = $class->obstacle;
-    return
-          defined $threads                ? $threads
-        : $spawned                        ? 'this process is a spawned child already'
-        : !$stream || !$stream->is_native ? 'the stream is not native'
-        :                                   undef;
+    my $is_native = $stream && $stream->is_native;
+    return $class->obstacle
+        // ($spawned ? 'this process is a spawned child already' : $is_native ? undef : 'the stream is not native');
 }
 
 # A server has threads or has none, so one request of its process says it for all.

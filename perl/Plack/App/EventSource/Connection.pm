@@ -142,14 +142,12 @@ sub shared_attributes {
 sub spawn {
     my ($self, $code, @option) = @_;
     $SETTINGS->refuse(callback => 'spawn takes a code reference') if ref $code ne 'CODE';
-    my %option = EventSource::XS::Stream::Child->check($SETTINGS->parse('spawn takes options', @option));
-    my $never  = EventSource::XS::Stream::Child->obstacle_of($self->{stream});
-    my $obstacle =
-          defined $never                 ? $never
-        : $self->{stream}->is_subscribed ? 'the stream is subscribed to a hub, which would still write to it'
-        :                                  undef;
+    my %option   = EventSource::XS::Stream::Child->check($SETTINGS->parse('spawn takes options', @option));
+    my $stream   = $self->{stream};
+    my $obstacle = EventSource::XS::Stream::Child->obstacle_of($stream)
+        // ($stream->is_subscribed ? 'the stream is subscribed to a hub, which would still write to it' : undef);
     $SETTINGS->throw(state => "spawn: $obstacle") if defined $obstacle;
-    return !!0                                    if !$self->{stream}->is_open;
+    return !!0                                    if !$stream->is_open;
     return EventSource::XS::Stream::Child->start($self, $code, %option,
         errors => $request && $request->{'psgi.errors'} || \*STDERR);
 }
