@@ -44,6 +44,9 @@ my $RESPONDER = 'Feersum::Connection';
 # Seconds between two checks whether Feersum has given up a response before its head was sent.
 my $CHECK_INTERVAL = 1;
 
+# True if a listener may encrypt, once that is known: the listeners do not change.
+my $may_encrypt;
+
 # The responses whose head is still to be sent: the writer, the stream, and when to give up, by the number of their descriptor.
 # One timer checks all of them.
 my %HEADLESS;
@@ -292,13 +295,14 @@ sub _hang_up {
 # Feersum does not say which of its listeners encrypt. set_tls refuses to give a further certificate (sni) to one that does not,
 # and refuses these arguments for each other one; it changes nothing. Only Feersum::Runner is known to serve with one server.
 sub _may_encrypt {
-    return !!0 if !Feersum->can('set_tls');
+    return $may_encrypt if defined $may_encrypt;
+    return !!0          if !Feersum->can('set_tls');
     local ($@, $SIG{__DIE__});
     my @given = (sni => 'localhost', h2 => 1, cert_file => '', key_file => '');
     for (my $number = 0; !$number || $@ =~ /default TLS context/; $number++) {
         eval { $Feersum::Runner::INSTANCE->{endjinn}->set_tls(@given, listener => $number) };
     }
-    return $@ !~ /out of range|not compiled/;
+    return $may_encrypt = $@ !~ /out of range|not compiled/;
 }
 
 sub _wrap_responder {
