@@ -23,6 +23,15 @@ sub as_string {
     return $self->{message} . $self->{location};
 }
 
+# Calls code. Returns its scalar, or undef after an exception of this distribution. Any other one is thrown again, as by own.
+sub attempt {
+    my ($class, $code) = @_;
+    local ($@, $SIG{__DIE__});
+    my $value;
+    $class->own($@) if !eval { $value = $code->(); 1 };
+    return $value;
+}
+
 # A copy of the exception, at a place that here has returned.
 sub at {
     my ($self, $place) = @_;

@@ -55,9 +55,8 @@ sub new {
 sub committed {
     my $self = shift;
     return if defined $self->{needs_hint} && !$self->{needs_hint};
-    local ($@, $SIG{__DIE__});
-    eval { $self->{hub}->publish($FOLLOWER->channel_of_hints, $self->{table}, {wait => 0}) };
-    EventSource::Error->own($@);
+    my @hint = ($FOLLOWER->channel_of_hints, $self->{table}, {wait => 0});
+    EventSource::Error->attempt(sub { $self->{hub}->publish(@hint) });
     return;
 }
 

@@ -299,8 +299,7 @@ sub _publish_of_supply {
         return $id if eval { $id = $self->_publish($fields); 1 };
         $error = $@;
     }
-    die $error
-        if !blessed $error || !$error->isa('EventSource::Error') || $error->code !~ /\A(?:unavailable|unknown)\z/;
+    die $error if EventSource::Error->own($error)->code !~ /\A(?:unavailable|unknown)\z/;
     EventSource::XS::ErrorLog->write($self->{errors}, 'EventSource::Server: an event of the supply', $error);
     return undef;
 }

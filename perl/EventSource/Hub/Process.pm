@@ -248,21 +248,19 @@ sub _lines_of {
 
 # The last line of the log, for the counts.
 sub _last_of {
-    my $self = shift;
-    local $SIG{__DIE__};
-    my ($line) = reverse eval { $self->log };
-    EventSource::Error->own($@);
-    return {last => undef, last_age => undef} if !$line;
-    my $age = Time::HiRes::time() - $line->{time};
+    my $self  = shift;
+    my $lines = EventSource::Error->attempt(sub { [$self->log] });
+    return {last => undef, last_age => undef} if !$lines || !@$lines;
+    my $line = $lines->[-1];
+    my $age  = Time::HiRes::time() - $line->{time};
     return {last => $line->{message}, last_age => $age > 0 ? $age : 0};
 }
 
 # Why the store may be what a call has waited for. This connection still waits for its answer, so another one asks.
 sub _problem_of_store {
     my $self = shift;
-    local $SIG{__DIE__};
-    my $store = eval { (ref $self)->connect(%{$self->{place}}, autostart => 0)->stats->{store} };
-    EventSource::Error->own($@);
+    my $store =
+        EventSource::Error->attempt(sub { (ref $self)->connect(%{$self->{place}}, autostart => 0)->stats->{store} });
     return undef if !$store || $store->{up};
     return 'the store is down' . (defined $store->{last_error} ? ": $store->{last_error}" : '');
 }

@@ -6,9 +6,9 @@ use warnings;
 #
 # "metrics_app" in EventSource::Hub has the manual.
 
+use EventSource::Error;
 use EventSource::XS::AccessPolicy;
 use EventSource::XS::Response;
-use Scalar::Util qw(blessed);
 
 my $CONTENT_TYPE = 'application/openmetrics-text; version=1.0.0; charset=utf-8';
 
@@ -27,17 +27,10 @@ sub new {
             if $env->{REQUEST_METHOD} !~ /\A(?:GET|HEAD)\z/;
         local $SIG{__DIE__};
         my $text = eval { $text_of->() };
-        return defined $text ? EventSource::XS::Response->of(200, $CONTENT_TYPE, $text) : _unavailable($@);
+        return EventSource::XS::Response->of(200, $CONTENT_TYPE, $text) if defined $text;
+        return EventSource::XS::Response->text(503, EventSource::Error->own($@)->message, 'Retry-After' => 10);
     };
     return sub { EventSource::XS::Response->for_method($_[0]{REQUEST_METHOD}, $response_to->($_[0])) };
-}
-
-# Private functions
-
-sub _unavailable {
-    my $error = shift;
-    die $error if !blessed $error || !$error->isa('EventSource::Error');
-    return EventSource::XS::Response->text(503, $error->message, 'Retry-After' => 10);
 }
 
 1;

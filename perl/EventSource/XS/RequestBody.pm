@@ -68,7 +68,8 @@ sub try_reading {
         local ($@, $SIG{__DIE__});    # a handler of the server or the application would log the mistakes of clients
         $error = $@ if !eval { $read->(); 1 };
     }
-    die $error if defined $error && !_is_incomplete($error);
+    return     if !defined $error || EventSource::XS::Adapter->is_read_failure($error);
+    die $error if ref $error      || $error !~ $INCOMPLETE;
     return;
 }
 
@@ -87,11 +88,6 @@ sub _copy {
     }
     $SETTINGS->throw(unavailable => "the body of a request cannot be stored: $!") if $buffer->size != $length;
     return $buffer->rewind;
-}
-
-sub _is_incomplete {
-    my $error = shift;
-    return EventSource::XS::Adapter->is_read_failure($error) || (!ref $error && $error =~ $INCOMPLETE);
 }
 
 1;

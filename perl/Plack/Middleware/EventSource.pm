@@ -11,7 +11,6 @@ use EventSource::Error;
 use EventSource::XS ();
 use EventSource::XS::Settings;
 use Plack::Util::Accessor qw(notify_signal);
-use Scalar::Util          qw(blessed);
 
 # A mistake is reported at the line of the application, which is above these packages.
 my $PLACK = qr/\APlack::(?:Builder|Component|Middleware)\z/;
@@ -45,7 +44,7 @@ sub prepare_app {
     return if !defined $self->notify_signal;
     local $@;
     return if eval { EventSource::XS->notify_signal($self->notify_signal); 1 };
-    die blessed $@ && $@->isa('EventSource::Error') ? $@->at(EventSource::Error->outside($PLACK)) : $@;
+    die EventSource::Error->own($@)->at(EventSource::Error->outside($PLACK));
 }
 
 1;

@@ -22,7 +22,6 @@ use EventSource::XS::Settings;
 use EventSource::XS::Share;
 use JSON::MaybeXS ();
 use Plack::Request;
-use Scalar::Util qw(blessed);
 
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 my $JSON     = JSON::MaybeXS->new(utf8 => 1, canonical => 1);
@@ -89,8 +88,7 @@ sub _answer {
     local ($@, $SIG{__DIE__});
     my $answer = eval { $function->() };
     return EventSource::XS::Response->of(200, 'application/json', $JSON->encode($answer), @HEADERS) if $answer;
-    my $error = $@;
-    die $error if !blessed $error || !$error->isa('EventSource::Error');
+    my $error = EventSource::Error->own($@);
     return _text($HTTP_STATUS{$error->code} || 503, EventSource::XS::Reason->message_of($error));
 }
 

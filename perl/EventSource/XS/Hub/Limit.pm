@@ -48,9 +48,7 @@ sub of {
 # Free the place of a stream that another limit refuses.
 sub free_place {
     my ($self, $hub, $label) = @_;
-    local ($@, $SIG{__DIE__});
-    eval { $hub->_call('reserve', $label, 0) };    # otherwise it expires
-    EventSource::Error->own($@);
+    EventSource::Error->attempt(sub { $hub->_call('reserve', $label, 0) });    # otherwise it expires
     return;
 }
 
@@ -70,9 +68,7 @@ sub label_of {
 # hub process cannot be asked, it may begin: the hub counts it when it subscribes.
 sub may_begin {
     my ($self, $hub, $label) = @_;
-    local ($@, $SIG{__DIE__});
-    my $may_begin = eval { $hub->_call('reserve', $label, $self->{most}) ? 1 : 0 };
-    return defined $may_begin ? $may_begin : !!EventSource::Error->own($@);
+    return EventSource::Error->attempt(sub { $hub->_call('reserve', $label, $self->{most}) ? 1 : 0 }) // !!1;
 }
 
 sub refusal {

@@ -72,17 +72,13 @@ sub header {
     my ($self, $hub, $env, $subscription, @ticket) = @_;
     my ($path, $binding) = (_path_of($env), $env->{$BINDING});
     return if !defined $binding || $path !~ m{\A/[!-:<-~]*\z} || length $path > $MAX_PATH;
-    my ($name) = $REQUEST->_call('cookie', $hub->{name}, $path);
-    my $secure = EventSource::XS::Origins->is_https($env) ? '; Secure' : '';
-    my $rest   = "; Path=$path; Max-Age=" . int($self->{seconds} + 0.999) . "; HttpOnly; SameSite=Strict$secure";
-    my $most   = int(($MAX_COOKIE - length "$name=$rest") * 3 / 4);
-    my @sealed = eval {
-        local $SIG{__DIE__};
-        $hub->seal_ticket(@$subscription, $self->{seconds}, $most, binding => $binding, @ticket);
-    };
-    EventSource::Error->own($@);
-    return                                                                   if !@sealed;
-    return ('Set-Cookie' => "$name=" . encode_base64url($sealed[0]) . $rest) if defined $sealed[0];
+    my ($name)    = $REQUEST->_call('cookie', $hub->{name}, $path);
+    my $secure    = EventSource::XS::Origins->is_https($env) ? '; Secure' : '';
+    my $rest      = "; Path=$path; Max-Age=" . int($self->{seconds} + 0.999) . "; HttpOnly; SameSite=Strict$secure";
+    my $most      = int(($MAX_COOKIE - length "$name=$rest") * 3 / 4);
+    my @ticket_of = (@$subscription, $self->{seconds}, $most, binding => $binding, @ticket);
+    my $sealed    = EventSource::Error->attempt(sub { [$hub->seal_ticket(@ticket_of)] }) or return;
+    return ('Set-Cookie' => "$name=" . encode_base64url($sealed->[0]) . $rest) if defined $sealed->[0];
     warn "EventSource::Hub: a stream has so many channels or labels that its ticket is larger than $MAX_COOKIE bytes:"
         . " its client gets none, and the application is asked each time.\n"
         if !$has_logged_size++;
@@ -100,9 +96,7 @@ sub opened {
     my ($digest, $sealed) = $self->_of_request($hub, $env);
     my $binding = $env->{$BINDING} = $digest . $self->_of_worker($env, $settings);
     return undef if !defined $sealed || ($REQUEST->last_event_id($env) // '') eq $FINISHED;
-    local ($@, $SIG{__DIE__});
-    my $opened = eval { [$hub->_call('open_ticket', $sealed, $binding)] };
-    EventSource::Error->own($@);
+    my $opened = EventSource::Error->attempt(sub { [$hub->_call('open_ticket', $sealed, $binding)] });
     return $opened && @$opened ? $opened : undef;
 }
 

@@ -103,10 +103,8 @@ sub _first {
 }
 
 sub _lines {
-    my $hub = shift;
-    local ($@, $SIG{__DIE__});
-    my @lines = eval { $hub->log };
-    EventSource::Error->own($@);
+    my $hub   = shift;
+    my @lines = @{EventSource::Error->attempt(sub { [$hub->log] }) || []};
     splice @lines, 0, -$MAX_LINES if @lines > $MAX_LINES;
     $_->{message} = _beginning($_->{message}) for @lines;
     return @lines;
