@@ -206,9 +206,7 @@ sub read_failures { return () }
 sub client_socket {
     my ($class, $env, $writer) = @_;
     my $socket = $env->{'psgix.io'};
-    local $SIG{__DIE__};    # a handle of a server need not have a descriptor
-    return $socket if defined $socket && defined eval { fileno $socket } && defined getsockname $socket;
-    return undef;
+    return defined $class->number_of($socket) && defined getsockname $socket ? $socket : undef;
 }
 
 # A handle on a duplicate of a descriptor that belongs to the server, or undef: for client_socket.
@@ -222,6 +220,14 @@ sub copy_handle {
 sub descriptor {
     my ($class, $env) = @_;
     return fileno $env->{'psgix.io'};
+}
+
+# The number of a handle's descriptor; undef if it has none, as one of a server or an application need not.
+sub number_of {
+    my ($class, $handle) = @_;
+    local ($@, $SIG{__DIE__});
+    my $number = defined $handle ? eval { fileno $handle } : undef;
+    return defined $number && $number >= 0 ? $number : undef;
 }
 
 # True if the client is known to have disconnected: its connection was reset, or an earlier request of it was taken over.
@@ -281,12 +287,8 @@ sub obstacle {
     my $io = $env->{'psgix.io'};
     return _no_socket()                if !defined $io;
     return $OBSTACLE->new('encrypted') if !$IS_PLAIN{ref $io} && _is_tls($io);
-    my $number = do {
-        local $SIG{__DIE__};
-        eval { fileno $io }
-    };
-    return $class->descriptor_obstacle($number) if defined $number && $number >= 0;
-    return $OBSTACLE->new('handle');
+    my $number = $class->number_of($io);
+    return defined $number ? $class->descriptor_obstacle($number) : $OBSTACLE->new('handle');
 }
 
 # False if the server sends the head of a response before it is known whether the stream is native. The head names the content

@@ -162,7 +162,7 @@ sub obstacle {
     return $OBSTACLE->new('fetched')
         if exists $env->{'psgix.io'}
         && !EventSource::XS::_has_get_magic(\$env->{'psgix.io'})
-        && !defined _fetched_number($env);
+        && !defined $class->number_of($env->{'psgix.io'});
     return undef;
 }
 
@@ -180,7 +180,7 @@ sub prepare_env {
         delete $env->{'psgix.io'};    # in void context, which runs no magic
         return undef;
     }
-    my $number = _fetched_number($env);
+    my $number = $class->number_of($env->{'psgix.io'});
     return $OBSTACLE->new('fetched') if !defined $number;
     my $copy = EventSource::XS::_duplicate($number);
     return $OBSTACLE->new(limit => "psgix.io was fetched, and its descriptor cannot be duplicated: $!")
@@ -262,14 +262,6 @@ sub _end_without_head {
     }
     undef $timer if !%HEADLESS;
     return;
-}
-
-# The number of the descriptor behind a psgix.io that was fetched; undef if that handle is closed.
-sub _fetched_number {
-    my $env = shift;
-    local $SIG{__DIE__};
-    my $number = eval { fileno $env->{'psgix.io'} };
-    return defined $number && $number >= 0 ? $number : undef;
 }
 
 # The head of a response will not be sent.

@@ -9,6 +9,7 @@ our $VERSION = '0.100';
 
 use EventSource::Gone;
 use EventSource::XS ();
+use EventSource::XS::Adapter;
 use EventSource::XS::Settings;
 use EventSource::XS::Stream::Child;
 use EventSource::XS::Stream::BusyWorker;
@@ -167,7 +168,7 @@ sub wait {
     my $stream = $self->{stream}
         or $SETTINGS->throw(state => 'wait needs a stream');
     $SETTINGS->refuse(handle => 'wait takes an open handle with a descriptor, or undef')
-        if defined $handle && !_is_open_handle($handle);
+        if defined $handle && !defined EventSource::XS::Adapter->number_of($handle);
     $SETTINGS->seconds(seconds => $seconds);
     $SETTINGS->throw(state => 'wait would stop the event loop: call it in a spawned handler')
         if !$stream->is_blocking && ($self->{child} || 0) != $$;
@@ -177,13 +178,6 @@ sub wait {
 }
 
 # Private methods and functions
-
-sub _is_open_handle {
-    my $handle = shift;
-    local $SIG{__DIE__};
-    my $number = eval { fileno $handle };
-    return defined $number && $number >= 0;
-}
 
 # The result of a push to a client that has disconnected: false, or an exception that ends the handler, if the application
 # wants that.
