@@ -109,8 +109,12 @@ sub is_unshared { return !$_[0]{per_process} }
 sub metrics_app {
     my ($self, @given) = @_;
     $SETTINGS->refuse(undef, "metrics_app is a method of an object: $self->new(...)->metrics_app") if !ref $self;
-    require EventSource::XS::Hub::Metrics;
-    return EventSource::XS::Hub::Metrics->app($self, @given);
+    my %given = $SETTINGS->parse('metrics_app takes options', @given);
+    $SETTINGS->known(\%given, [qw(allow channels hosts token)], 'option %s of metrics_app');
+    my @topics = $self->_topics_of_metrics($given{channels});
+    require EventSource::XS::MetricsApp;
+    return EventSource::XS::MetricsApp->new($SETTINGS, \%given,
+        sub { scalar $self->_call('metrics', $self->{name}, @topics) });
 }
 
 sub pattern {

@@ -8,12 +8,16 @@ use warnings;
 
 use EventSource::XS ();
 use EventSource::XS::Hub::Member;
+use EventSource::XS::Hub::Name;
 use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Settings;
+use Scalar::Util qw(blessed);
 
 my $SETTINGS     = EventSource::XS::Settings->new('EventSource::Hub');
 my $MEMBER       = 'EventSource::XS::Hub::Member';
 my $SUBSCRIPTION = 'EventSource::XS::Hub::Subscription';
+
+my $MAX_METRICS = 100;    # channels and patterns: labels cost a monitor memory
 
 # The numbers of a channel.
 my @NUMBERS = qw(subscribers events bytes keys rate);
@@ -100,8 +104,7 @@ sub oldest {
 
 sub openmetrics {
     my ($self, @topics) = @_;
-    require EventSource::XS::Hub::Metrics;
-    return scalar $self->_call('metrics', $self->{name}, EventSource::XS::Hub::Metrics->topics(\@topics));
+    return scalar $self->_call('metrics', $self->{name}, $self->_topics_of_metrics(\@topics));
 }
 
 sub position_event { return $_[0]{position_event} }
@@ -156,6 +159,24 @@ sub _logged {
         $last = 0;
     } while length $after;
     return @events;
+}
+
+# The channels and patterns that metrics tell apart, as the native side takes them: pairs of a kind and a name.
+sub _topics_of_metrics {
+    my ($self, $channels) = @_;
+    return () if !defined $channels;
+    my $elements = $SETTINGS->array(channels => $channels, 'channels and patterns');
+    $SETTINGS->refuse(channels => "channels must be at most $MAX_METRICS: each costs the monitor memory")
+        if @$elements > $MAX_METRICS;
+    return map { _topic_of_metrics($_) } @$elements;
+}
+
+sub _topic_of_metrics {
+    my $topic = shift;
+    return (pattern => $$topic) if blessed $topic && $topic->isa('EventSource::XS::Hub::Pattern');
+    $SETTINGS->refuse(channels => 'a channel must be a string that is not empty')
+        if !defined $topic || ref $topic || !length $topic;
+    return (channel => EventSource::XS::Hub::Name->checked($SETTINGS, channels => 'a channel', $topic));
 }
 
 EventSource::XS->keep_errors(
