@@ -217,21 +217,12 @@ sub type_of {
 # The labels, age and time of a reader, as the native hub takes them.
 sub _access {
     my ($self, %option) = @_;
-    my $max_age = defined $option{max_age} ? $option{max_age} : $self->{stream_settings}{max_age};
-    $max_age = $SUBSCRIPTION->max_age($max_age);
+    my $max_age  = $SUBSCRIPTION->max_age($option{max_age});
     my $asked_at = $SETTINGS->whole_number(asked_at => $option{asked_at}, from => 0, to => $MAX_CLOCK);
     $asked_at = $self->clock if !defined $asked_at;
     my $labels = $SUBSCRIPTION->labels($option{label});
     push @$labels, @{$option{counted_by} || []};
     return ((map { (label => $_) } @$labels), max_age => $max_age || undef, asked_at => $asked_at);
-}
-
-# The first block of a stream, as the native hub takes it.
-sub _first_block {
-    my ($self, %option) = @_;
-    my $position = defined $option{position} ? $option{position} : $self->{stream_settings}{position};
-    my $retry = $SETTINGS->whole_number(retry => $option{retry}, from => 0, to => $MAX_RETRY, unit => 'milliseconds');
-    return (position => $SUBSCRIPTION->position($position), retry => $retry, keeps_id => $option{keeps_id} ? 1 : 0);
 }
 
 # A later subscription begins with new events.
@@ -283,16 +274,19 @@ sub _subscription {
     my $poll   = blessed $option{poll} ? delete $option{poll} : undef;    # of EventSource::XS::Request
     $SETTINGS->known(\%option, [qw(after asked_at counted_by keeps_id label max_age member position retry start will)],
         'option %s');
+    $option{$_} //= $self->{stream_settings}{$_} for qw(max_age position start);
     my @topics = map { @{$_->{topics}} } @$groups;
     $SETTINGS->refuse(channels => 'there is no channel to subscribe to') if !@topics;
     $SUBSCRIPTION->check_number($self->{max_topics}, @topics);
     my @native;
 
     for my $group (@$groups) {
-        my ($start) = grep { defined } $group->{option}{start}, $option{start}, $self->{stream_settings}{start};
+        my $start = $group->{option}{start} // $option{start};
         push @native, start => $SUBSCRIPTION->start($start), $SUBSCRIPTION->native_topics(@{$group->{topics}});
     }
-    push @native, $self->_first_block(%option), $self->_access(%option), $poll ? $poll->native : ();
+    my $retry = $SETTINGS->whole_number(retry => $option{retry}, from => 0, to => $MAX_RETRY, unit => 'milliseconds');
+    push @native, position => $SUBSCRIPTION->position($option{position}), retry => $retry;
+    push @native, keeps_id => $option{keeps_id} ? 1 : 0, $self->_access(%option), $poll ? $poll->native : ();
     my $member = $MEMBER->of($option{member});
     push @native, member => $member->native                 if $member;
     push @native, will   => $MEMBER->will_of($option{will}) if defined $option{will};
