@@ -11,6 +11,7 @@ use parent 'Plack::Component';
 use EventSource::Error;
 use EventSource::XS ();
 use EventSource::XS::ErrorLog;
+use EventSource::XS::Loop;
 use EventSource::XS::Origins;
 use EventSource::XS::Request;
 use EventSource::XS::RequestBody;
@@ -238,7 +239,7 @@ sub run_handler {
         my $process    = $generation == EventSource::XS::_generation() ? $$ : 0;
         $self->end_with_error($stream, $env, 'the handler died', $exception, $process) if !$is_unwound;
     }
-    my $loop = $EventSource::XS::Stream::BusyWorker::running && EventSource::XS::Stream::BusyWorker::loop();
+    my $loop = $EventSource::XS::Stream::BusyWorker::running && EventSource::XS::Loop->current(may_choose => 1);
     if ($loop) {
         weaken($connection);
         EventSource::XS::Stream::BusyWorker->see_kept($stream, $loop) if $handled && $connection;

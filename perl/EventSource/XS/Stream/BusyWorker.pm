@@ -26,10 +26,6 @@ our ($LIMIT, $GONE_LIMIT) = (10, 5);    ## no critic (ProhibitPackageVars)
 our $running;    ## no critic (ProhibitPackageVars) it is local
 my ($STREAM, $REQUEST, $APPLICATION, $LOOK_AT, $BEFORE, $REFUSED_AT, $IS_REPORTED) = 0 .. 6;
 
-# Their timers run only while something runs the loop.
-my @LOOPS = qw(AnyEvent.pm IO/Async/Loop.pm Mojo/IOLoop.pm EV.pm);
-my ($loop, $modules) = (undef, 0);
-
 my $REMEDY = 'spawn => 1 runs each handler in a child process';
 
 # Public methods
@@ -66,21 +62,14 @@ sub is_over {
     return $is_over;
 }
 
-# The file of an event loop that is loaded; undef if none is. It is looked for when a module has been loaded since.
-sub loop {
-    return $loop if $modules == keys %INC;
-    $modules = keys %INC;
-    ($loop) = grep { $INC{$_} } @LOOPS;
-    return $loop;
-}
-
-# The handler has returned, and something keeps its connection while this loop is loaded: perhaps a timer.
+# The handler has returned, and something keeps its connection while this loop is loaded: perhaps a timer, which runs only while
+# something runs the loop.
 sub see_kept {
-    my ($class, $stream, $file) = @_;
+    my ($class, $stream, $loop) = @_;
     my ($env, $application) = @$running[$REQUEST, $APPLICATION];
     return if !_is_here($application) || $stream->_has_begun || !$stream->is_open;
     return if $application->{is_kept_seen}++ || !EventSource::XS->is_first_time("kept $application->{name}");
-    my $name = $file =~ s{/}{::}gr =~ s/[.]pm\z//r;
+    my $name = $loop->name;
     $env->{'psgi.errors'}->print(
         "EventSource::XS: a handler of $application->{name} has returned and its connection is kept: on this server"
             . " no timer or watcher of $name runs now, so wait in the handler (\$conn->wait), or publish to an"
