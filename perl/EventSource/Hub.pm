@@ -217,7 +217,7 @@ sub type_of {
 # The labels, age and time of a reader, as the native hub takes them.
 sub _access {
     my ($self, %option) = @_;
-    my $max_age  = $SUBSCRIPTION->max_age($option{max_age});
+    my $max_age  = $SETTINGS->seconds(max_age => $option{max_age});
     my $asked_at = $SETTINGS->whole_number(asked_at => $option{asked_at}, from => 0, to => $MAX_CLOCK);
     $asked_at = $self->clock if !defined $asked_at;
     my $labels = $SUBSCRIPTION->labels($option{label});

@@ -108,14 +108,10 @@ sub call {
 # component.
 sub check_at_request {
     my ($self, $code) = @_;
-    my ($value, $error);
-    {
-        local $@;
-        return $value if eval { $value = $code->(); 1 };
-        $error = $@;
-    }
-    die $error if !$self->{_place} || !blessed $error || !$error->isa('EventSource::Error');
-    die $error->at($self->{_place});
+    my $value;
+    local $@;
+    return $value if eval { $value = $code->(); 1 };
+    die $self->{_place} ? EventSource::Error->own($@)->at($self->{_place}) : $@;
 }
 
 sub check_attributes {

@@ -35,15 +35,9 @@ sub hear_signals {
 sub bears_signals { return !!1 }
 
 # The master sends its workers TERM, at HUP too. They only note it while they serve a client.
-sub is_ending {
-    my ($class, $server) = @_;
-    return $server->{term_received};
-}
+sub is_ending { return $_[1]{term_received} }
 
-sub requests_per_worker {
-    my ($class, $server) = @_;
-    return $server->{max_reqs_per_child};
-}
+sub requests_per_worker { return $_[1]{max_reqs_per_child} }
 
 sub relay_descriptor { return $_[1]->descriptor }
 

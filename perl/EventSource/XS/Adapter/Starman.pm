@@ -30,15 +30,9 @@ sub end_keep_alive {
 }
 
 # At HUP, a signal handler of Net::Server::PreFork only notes it while the worker serves a client.
-sub is_ending {
-    my ($class, $server) = @_;
-    return $server->{server}{SigHUPed};
-}
+sub is_ending { return $_[1]{server}{SigHUPed} }
 
-sub requests_per_worker {
-    my ($class, $server) = @_;
-    return $server->{server}{max_requests};
-}
+sub requests_per_worker { return $_[1]{server}{max_requests} }
 
 sub relay_descriptor { return $_[1]->descriptor }
 

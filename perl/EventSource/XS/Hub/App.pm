@@ -47,7 +47,7 @@ sub check_attributes {
     my $self = shift;
     $self->handler_cb(sub { }) if !$self->handler_cb;
     EventSource::XS::Hub::Limit->of($self->max_streams_per);
-    EventSource::XS::Hub::Subscription->max_age($self->max_age);
+    $SETTINGS->seconds(max_age => scalar $self->max_age);
     EventSource::XS::Hub::Subscription->position($self->position);
     $SETTINGS->code($_ => $self->$_) for qw(label member);
     EventSource::XS::Hub::Ticket->of($self->ticket);

@@ -60,10 +60,7 @@ sub _has_current {
     return !!grep { $_ eq $etag } $condition =~ /("[^"]*")/g;
 }
 
-sub _query {
-    my $env = shift;
-    return defined $env->{QUERY_STRING} ? $env->{QUERY_STRING} : '';
-}
+sub _query { return $_[0]{QUERY_STRING} // '' }
 
 sub _refusal {
     my $env = shift;

@@ -71,11 +71,6 @@ sub labels {
     return \@labels;
 }
 
-sub max_age {
-    my ($class, $seconds) = @_;
-    return $SETTINGS->seconds(max_age => $seconds);
-}
-
 # Topics as the native hub takes them: the kind of each, and its name or pattern. An application may bless a scalar of its own
 # as a pattern.
 sub native_topics {

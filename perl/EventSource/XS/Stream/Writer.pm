@@ -81,7 +81,8 @@ sub new {
     $self->write_to_server('') if $adapter->sends_head_late;
     $self->{child_writer} = $adapter->child_writer($env, $server_writer, $self->{socket});
     $self->{direct} = [$writer, $self->{socket}, \@COUNTED{qw(events bytes)}, $self->is_lf] if !$self->{child_writer};
-    if (!$self->{nonblocking}) { @$self{qw(children_gone kept_open)} = _pipe_for_children() }
+
+    if (!$self->{nonblocking}) { pipe $self->{children_gone}, $self->{kept_open} }
     else {
         $HELD{refaddr $self} = $self;
         $self->_watch($adapter, $server_writer);
@@ -376,18 +377,11 @@ sub _release_connection {
 
 sub _line_break { return $_[0]->is_lf ? "\n" : "\r\n" }
 
-# Returns true if a child still has the stream: one that has not ended and runs no other program. Before, this process closes
-# its own end.
+# Returns true if a child still has the stream: one that has not ended and runs no other program. Each has the write end of a pipe
+# until then. Before, this process closes its own end.
 sub _is_held_by_child {
     my $self = shift;
     return $self->{children_gone} && !IO::Select->new($self->{children_gone})->can_read(0);
-}
-
-# Makes a pipe. Each forked child has the write end until it ends or calls exec; end of file on the read end means that no
-# child has the stream.
-sub _pipe_for_children {
-    pipe my $end, my $inherited or return;
-    return ($end, $inherited);
 }
 
 # Under an event loop, ends the stream when its client disconnects. If the server offers no way to see that, the socket is
