@@ -46,9 +46,8 @@ sub new {
     my ($class, @given) = @_;
     my %given = $SETTINGS->parse('new takes settings', @given);
     $SETTINGS->throw(unsupported => 'there are no hubs on this system: they need Linux') if !$class->can('_attach');
-    for my $name (grep { exists $given{$_} } @APP_OPTIONS) {
-        $SETTINGS->refuse($name, "$name is an option of to_app, not a setting of new");
-    }
+    $SETTINGS->refuse($_, "$_ is an option of to_app, not a setting of new")
+        for grep { exists $given{$_} } @APP_OPTIONS;
     $SETTINGS->known(\%given, [@HUB_SETTINGS, @STREAM_SETTINGS]);
     my @native = EventSource::XS::Hub::Settings->native(%given);
     my $self   = bless {
@@ -192,9 +191,8 @@ sub to_app {
     my ($self, @given) = @_;
     my %given = $SETTINGS->parse('to_app takes options', @given);
     $SETTINGS->refuse(undef, "to_app is a method of an object: $self->new(...)->to_app(...)") if !ref $self;
-    for my $name (grep { exists $given{$_} } @HUB_SETTINGS) {
-        $SETTINGS->refuse($name, "$name is a setting of new, not an option of to_app");
-    }
+    $SETTINGS->refuse($_,    "$_ is a setting of new, not an option of to_app")
+        for grep { exists $given{$_} } @HUB_SETTINGS;
     $SETTINGS->known(\%given, [@APP_OPTIONS, @STREAM_SETTINGS], 'option %s of to_app');
 
     # The hub process bounds all streams that it has. It does not know which application has accepted one.

@@ -147,9 +147,8 @@ sub publish {
 
 sub retry {
     my ($self, $handle, @ids) = @_;
-    for my $id (@ids) {    # up to 2**64, which no number of some perls is
-        $SETTINGS->refuse(id => 'id must be the number of a row') if !defined $id || $id !~ /\A[0-9]{1,20}\z/;
-    }
+    $SETTINGS->refuse(id => 'id must be the number of a row')
+        if grep { !defined || !/\A[0-9]{1,20}\z/ } @ids;    # up to 2**64, which no number of some perls is
     return $self->_look($handle, sub { $_[0]->retry(@ids) });
 }
 

@@ -153,9 +153,8 @@ sub _checked_channel {
     if (defined $hub) {
         $SETTINGS->refuse(hub => 'hub must be an EventSource::Hub') if !blessed $hub || !$hub->isa('EventSource::Hub');
         $SETTINGS->refuse(channel => 'channel must be given with hub') if !defined $channel;
-        for my $name (grep { defined $option{$_} } @HUB_OPTIONS) {
-            $SETTINGS->refuse($name, "$name must be set on the hub itself if hub is given");
-        }
+        $SETTINGS->refuse($_, "$_ must be set on the hub itself if hub is given")
+            for grep { defined $option{$_} } @HUB_OPTIONS;
         $hub->to_app(channels => sub { }, map { ($_ => $option{$_}) } qw(max_streams position start));
     }
     return $CHANNEL if !defined $channel;

@@ -280,9 +280,8 @@ sub _publication {
         $SETTINGS->refuse(json => 'an event has data or json, not both') if defined $data;
         $data = $SETTINGS->json($event{json});
     }
-    for my $field (grep { ref $event{$_} } qw(comment data event id retry)) {
-        $SETTINGS->refuse($field, "$field must be a string, not a reference");
-    }
+    $SETTINGS->refuse($_, "$_ must be a string, not a reference")
+        for grep { ref $event{$_} } qw(comment data event id retry);
     $SETTINGS->refuse(data => 'an event needs one of event, id, retry, data, json, comment')
         if $retain ne 'forget' && !grep { defined } $data, @event{qw(comment event id retry)};
     return ($name, $key, $once, $retain, $is_json, @event{qw(comment event id retry)}, $data);

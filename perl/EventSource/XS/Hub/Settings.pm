@@ -157,9 +157,7 @@ sub _of_channels {
 sub _of_process {
     my %given = @_;
     if (!defined $given{name}) {
-        for my $setting (grep { defined $given{$_} } @OF_PROCESS) {
-            $SETTINGS->refuse($setting, "$setting is for a named hub: give it a name, too");
-        }
+        $SETTINGS->refuse($_, "$_ is for a named hub: give it a name, too") for grep { defined $given{$_} } @OF_PROCESS;
         return;
     }
     my $name    = $SETTINGS->string(name => $given{name});
