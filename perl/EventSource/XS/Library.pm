@@ -60,9 +60,6 @@ my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, 
 my @LATER;
 my $process = $$;
 
-# The process that has warned of a loss.
-my $has_warned_of_losses = 0;
-
 # The acts that are done once, by process and name.
 my %IS_DONE;
 
@@ -154,8 +151,7 @@ sub later_here {
 # Lost events and subscriptions of a hub process are reported once in a process.
 sub tell_losses {
     my ($count, $cause) = $HAS_NATIVE ? EventSource::Hub::Process->_call('losses') : ();
-    return if !$count || $has_warned_of_losses == $$;
-    $has_warned_of_losses = $$;
+    return if !$count || !__PACKAGE__->is_first_time('losses');
     warn "EventSource::Hub: $count events or subscriptions for a named hub are lost: $cause; later losses are"
         . " only counted (EventSource::XS->stats->{lost})\n";
     return;
