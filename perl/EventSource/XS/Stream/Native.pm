@@ -11,12 +11,21 @@ use warnings;
 use EventSource::Error;
 use EventSource::XS::Library;
 use EventSource::XS::Loop;
-use EventSource::XS::Stream::AwaitedEnds;
 use EventSource::XS::Stream::CloseCallbacks;
 use EventSource::XS::Stream::Obstacle;
 use IO::Poll    qw(POLLIN);
 use List::Util  qw(max min);
 use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
+
+# The streams of this thread whose ends callbacks wait for, by the names under which the reactor reports ends: mostly the stream's
+# own, or that of a leash, another stream that ends with what has taken the stream over.
+#
+# A name ends with the slot of its stream, and an array of slots is smaller than a hash. If a slot has another stream already, as it
+# may in a forked child, or if a leash ends, the stream stands under its whole name.
+my (@IN_SLOT, %BY_NAME);
+
+# Code that returns the reason of an end by the name of a leash.
+my %REASON_OF;
 
 # Callbacks that belong to the parent process.
 my @forgotten;
@@ -42,8 +51,9 @@ my $POLLRDHUP = $^O eq 'linux' ? 0x2000 : undef;
 # occupies its worker.
 my ($LONGEST_WAIT, $CHECK_INTERVAL, $LOOK_INTERVAL) = (86_400, 0.5, 1);
 
-# A new thread is notified of the streams that it opens.
+# A new thread is notified of the streams that it opens. The others stay with their thread.
 sub CLONE {
+    @IN_SLOT      = %BY_NAME = %REASON_OF = ();
     $$interpreter = EventSource::XS::_new_interpreter();
     $watched      = 0;
     return;
@@ -62,7 +72,7 @@ sub add_callbacks {
     my ($self, $pairs) = @_;
     return if !@$pairs;
     $self->_keep_callbacks($pairs);
-    EventSource::XS::Stream::AwaitedEnds::add($self);
+    _await_end($self);
     $self->watch                  if !$self->is_blocking;
     _queue($self->_name, 'error') if defined $self->_want_end;
     return;
@@ -98,17 +108,19 @@ sub end_all {
 # A child calls this for a stream of its parent. What the callbacks keep is not freed: destructors are the parent's.
 sub forget_callbacks {
     my $self = shift;
-    EventSource::XS::Stream::AwaitedEnds::take($self->_name);
+    _take_awaited($self->_name);
     push @forgotten, EventSource::XS::Stream::CloseCallbacks::forget($self);
     return;
 }
 
-# The callbacks run when the other stream, the leash, has ended.
+# The callbacks run when the other stream, the leash, has ended, for the reason that the code returns then.
 sub hand_over {
     my ($self, $leash, $reason) = @_;
     if ($leash) {
         my $name = $leash->_name;
-        EventSource::XS::Stream::AwaitedEnds::add_leash($self, $name, $reason);
+        _take_awaited($self->_name);
+        $BY_NAME{$name}   = $self;
+        $REASON_OF{$name} = $reason;
         $self->watch;
         _queue($name, 'error') if defined $leash->_want_end;
     }
@@ -147,7 +159,7 @@ sub on_close {
         EventSource::XS->later_here($callback, $given, $reason);
     }
     else {
-        EventSource::XS::Stream::AwaitedEnds::add($self) if !$self->_callbacks;
+        _await_end($self) if !$self->_callbacks;
         EventSource::XS::Stream::CloseCallbacks::add_to_stream($self, $callback, $holder);
         $self->watch if !$self->is_blocking;
     }
@@ -258,10 +270,31 @@ sub watch {
 
 # Private functions
 
+sub _await_end {
+    my $stream = shift;
+    my $name   = $stream->_name;
+    my $slot   = _slot_of($name);
+    if   ($IN_SLOT[$slot]) { $BY_NAME{$name} = $stream }
+    else                   { $IN_SLOT[$slot] = $stream }
+    return;
+}
+
+# Forgets the stream that ends under a name. Returns it, and the code for the reason if there is one; nothing if nobody waits.
+sub _take_awaited {
+    my $name   = shift;
+    my $slot   = _slot_of($name);
+    my $is_own = $IN_SLOT[$slot] && $IN_SLOT[$slot]->_name eq $name;
+    my $stream = $is_own ? delete $IN_SLOT[$slot] : delete $BY_NAME{$name};
+    my $reason = delete $REASON_OF{$name};
+    return $stream ? ($stream, $reason) : ();
+}
+
+sub _slot_of { return ($_[0] =~ /([0-9]+)\z/)[0] }
+
 # Queues the callbacks of a stream that has ended. Returns their number.
 sub _queue {
     my ($name,   $reason)    = @_;
-    my ($stream, $reason_of) = EventSource::XS::Stream::AwaitedEnds::take($name) or return 0;
+    my ($stream, $reason_of) = _take_awaited($name) or return 0;
     my @callbacks = EventSource::XS::Stream::CloseCallbacks::take_from_stream($stream);
     $reason = $reason_of ? $reason_of->() : $stream->_want_end;
     EventSource::XS->later_here(@$_, $reason) for @callbacks;
