@@ -32,7 +32,7 @@ esx_read_opening(pTHX_ esx_opening *opening, SV *interpreter, SV *settings, SV *
     HV *hash = esx_plain_hash(settings);
     SV **made = hash && !SvRMAGICAL(hash) ? hv_fetchs(hash, "made", 0) : NULL;
     if (!made || !esx_is_plain(*made) || SvCUR(*made) != sizeof *opening)
-        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::XS: settings must be those of native_settings");
+        esx_croakf(ESX_CODE_INVALID, NULL, "EventSource::XS: settings must be those of shared_settings");
     Copy(SvPVX_const(*made), opening, sizeof *opening, char);
     first = esx_octets(aTHX_ first);
     opening->interpreter = (uint32_t)SvUV(interpreter);

@@ -176,48 +176,38 @@ sub open {
     return $stream;
 }
 
-# The settings as the library takes them, and those that a passport has (EventSource::XS::Hub::Ticket). They are the same for
-# all streams of an application.
-sub native_settings {
-    my ($class, %setting) = @_;
-    my ($retry, $on_full, $line_end) = @setting{qw(retry on_full line_end)};
+# The settings as the library takes them, and those that a passport has (EventSource::XS::Hub::Ticket). They are made at the first
+# stream of an application, and kept with the others.
+sub shared_settings {
+    my ($class, $setting) = @_;
+    return $setting->{native_settings} if $setting->{native_settings};
+    EventSource::XS::_linger($setting->{linger});
+    my ($retry, $on_full, $line_end) = @$setting{qw(retry on_full line_end)};
     $line_end = 'crlf' if !defined $line_end;
     my %native = (
-        keepalive    => $setting{keepalive} || 0,
-        timeout      => $setting{timeout},
+        keepalive    => $setting->{keepalive} || 0,
+        timeout      => $setting->{timeout},
         retry        => !defined $retry ? 2000 : ref $retry ? $retry->[0] : $retry,
-        max_buffered => $setting{max_buffered},
+        max_buffered => $setting->{max_buffered},
         drops_oldest => $on_full eq 'drop_oldest',
         probe        => $PROBE{$line_end},
     );
     my @numbers = (
         @native{qw(keepalive timeout)},
         $native{retry} / 1000,
-        $setting{handler_limit} || 0,
-        $native{max_buffered}, map { $_ || 0 } @setting{qw(max_streams coding_number)}
+        $setting->{handler_limit} || 0,
+        $native{max_buffered}, map { $_ || 0 } @$setting{qw(max_streams coding_number)}
     );
-    my @flags = ($native{drops_oldest}, $line_end eq 'lf', $on_full eq 'block', $setting{has_handler});
-    return {%native, made => _settings(@numbers, @flags)};
-}
-
-# Makes the settings for the library at the first stream of an application, and keeps them with the others.
-sub shared_settings {
-    my ($class, $setting) = @_;
-    return $setting->{native_settings} if $setting->{native_settings};
-    EventSource::XS::_linger($setting->{linger});
-    return $setting->{native_settings} = $class->native_settings(%$setting);
+    my @flags = ($native{drops_oldest}, $line_end eq 'lf', $on_full eq 'block', $setting->{has_handler});
+    return $setting->{native_settings} = {%native, made => _settings(@numbers, @flags)};
 }
 
 # As soon as the library has taken the descriptor, the caller's variable is undefined: $_[1] is the variable itself.
 sub try_open {
     my ($class, undef, $head, %setting) = @_;
-    my $native = $setting{native_settings} || $class->native_settings(%setting);
-    my ($self, $error) =
-        $class->_open($_[1], $head, $$interpreter, $native, @setting{qw(opening is_loop is_chunked)});
-    return (undef, EventSource::XS::Stream::Obstacle->new(limit => "EventSource::XS::Stream::Native: $error"))
-        if !$self;
-    EventSource::XS::_linger($setting{linger});
-    return $self;
+    my @settings = ($class->shared_settings(\%setting), @setting{qw(opening is_loop is_chunked)});
+    my ($self, $error) = $class->_open($_[1], $head, $$interpreter, @settings);
+    return $self || (undef, EventSource::XS::Stream::Obstacle->new(limit => "EventSource::XS::Stream::Native: $error"));
 }
 
 # Waits for a handle, for the end of this stream, and for ends of others, whose callbacks run then. The end of a native stream
