@@ -303,9 +303,9 @@ sub _warn_of_several_processes {
     return;
 }
 
-# The options of a subscription. The stream resumes after the id that its client sent, unless the options say otherwise: then that id
-# may be one of the application, which resumes the client itself. Who may read was decided when the request came. A stream that
-# has begun does not resume, and its application decides anew.
+# The options of a subscription. The stream resumes after the id that its client sent, unless the options say otherwise: then
+# that id may be one of the application, which resumes the client itself. Who may read was decided when the request came. A
+# stream that has begun does not resume, and its application decides anew.
 sub _with_default_id {
     my ($self, $connection, %option) = @_;
     return \%option if $connection->stream->_has_begun;

@@ -7,7 +7,7 @@ use EventSource::XS::Settings;
 use Plack::App::EventSource;
 
 # A module that takes settings, as one of ours would, and an object with overloading.
-package EventSource::MyModule {
+package EventSource::Ours {
     my $SETTINGS = EventSource::XS::Settings->new('My::Module');
     sub check        { my ($class, $method, @arguments) = @_; return $SETTINGS->$method(@arguments) }
     sub seconds      { return $SETTINGS->seconds(number => $_[1]) }
@@ -86,7 +86,7 @@ sub shown {
 
 for my $row (@ACCEPTED) {
     my ($method, @arguments) = @$row;
-    my $returned = eval { EventSource::MyModule->check($method, @arguments) };
+    my $returned = eval { EventSource::Ours->check($method, @arguments) };
     is $@,        '',            "$method(" . shown(@arguments) . ') throws nothing';
     is $returned, $arguments[1], "$method(" . shown(@arguments) . ') returns the value';
 }
@@ -95,21 +95,21 @@ for my $row (@REFUSED) {
     my ($field, $message, $method, @arguments) = @$row;
     my $call = "$method(" . shown(@arguments) . ')';
     my ($file, $line) = (__FILE__, __LINE__ + 1);
-    ok !eval { EventSource::MyModule->check($method, @arguments); 1 }, "$call throws";
+    ok !eval { EventSource::Ours->check($method, @arguments); 1 }, "$call throws";
     my $error = $@;
     isa_ok $error, 'EventSource::Error', "the exception of $call";
     is_deeply [$error->code, $error->field], ['invalid', $field], "$call throws code invalid with the field";
     is "$error", "My::Module: $message at $file line $line.\n", "$call names the module and the caller's line";
 }
 
-is(EventSource::MyModule->check(string => after => $named), 'text', 'string makes a string of an object with overloading');
+is(EventSource::Ours->check(string => after => $named), 'text', 'string makes a string of an object with overloading');
 
 for my $forms (['names and values', a => 1, b => 2], ['a hash', {a => 1, b => 2}]) {
     my ($what, @arguments) = @$forms;
-    is_deeply { EventSource::MyModule->check(parse => 'new', @arguments) }, {a => 1, b => 2}, "parse reads $what";
+    is_deeply { EventSource::Ours->check(parse => 'new', @arguments) }, {a => 1, b => 2}, "parse reads $what";
 }
-is_deeply [EventSource::MyModule->check(parse => 'new')],                [], 'parse reads an empty list';
-is_deeply [EventSource::MyModule->check(known => {a => 1}, ['a', 'b'])], [], 'known accepts settings of the list';
+is_deeply [EventSource::Ours->check(parse => 'new')],                [], 'parse reads an empty list';
+is_deeply [EventSource::Ours->check(known => {a => 1}, ['a', 'b'])], [], 'known accepts settings of the list';
 
 # Math::BigFloat 1.99 is such a class under use bignum.
 package My::Number {
@@ -122,7 +122,7 @@ subtest 'of a number that is an object the string counts' => sub {
         [whole_number => '18446744073709551615', from => 1]) {
         my ($method, $number, @option) = @$check;
         my $variable = My::Number->new($number);
-        my $returned = EventSource::MyModule->$method($variable, @option);
+        my $returned = EventSource::Ours->$method($variable, @option);
         ok !ref $_ && $_ == $number, "$method: $number" for $returned, $variable;
     }
     my ($second, $hour) = map { My::Number->new($_) } 1000, 3600;

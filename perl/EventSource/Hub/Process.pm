@@ -228,9 +228,9 @@ sub _is_listening {
     return !!IO::Socket::UNIX->new(Peer => $_[0]);
 }
 
-# The last lines of the newest of some logs, as hashes with time and message; undef if there is no log. A hub process keeps them in
-# a file beside its socket: they are there without the process, too. Each line is the time in seconds since 1970, a tab, and the
-# message in UTF-8. One that is cut, because the disk was full, is none.
+# The last lines of the newest of some logs, as hashes with time and message; undef if there is no log. A hub process keeps
+# them in a file beside its socket: they are there without the process, too. Each line is the time in seconds since 1970, a
+# tab, and the message in UTF-8. One that is cut, because the disk was full, is none.
 sub _lines_of {
     my %changed = map { my @found = stat; @found ? ($_ => $found[9]) : () } @_;
     my ($newest) = sort { $changed{$b} <=> $changed{$a} } keys %changed;

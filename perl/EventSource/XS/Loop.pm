@@ -4,8 +4,8 @@ use warnings;
 
 # The event loop of the application, whichever it is, with only the operations that streams and supplies need.
 #
-# It never loads an event loop itself. Timers and watches are canceled when the returned value is destroyed, so keep it as long as
-# they should run.
+# It never loads an event loop itself. Timers and watches are canceled when the returned value is destroyed, so keep it as
+# long as they should run.
 
 use Scalar::Util qw(weaken);
 

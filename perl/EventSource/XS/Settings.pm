@@ -118,8 +118,8 @@ sub json {
 }
 
 # Throw an exception if the hash has a name that is not in the list. The message names the unknown setting (the first one in
-# alphabetical order) and the nearest known one, and lists all known ones. The last argument is how the message says it, with the
-# first %s for its name; by default it is setting %s.
+# alphabetical order) and the nearest known one, and lists all known ones. The last argument is how the message says it, with
+# the first %s for its name; by default it is setting %s.
 sub known {
     my ($self, $given, $names, $kind) = @_;
     my %is_known  = map { ($_ => 1) } @$names;

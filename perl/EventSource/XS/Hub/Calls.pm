@@ -141,8 +141,9 @@ sub update_member {
 
 # Private methods
 
-# The events of a channel's history, at most so many of its last ones (0: all), or its state. The native hub gives them in parts,
-# each after a number, through another (0: all that there are now): of each event the key, and the block that clients are sent.
+# The events of a channel's history, at most so many of its last ones (0: all), or its state. The native hub gives them in
+# parts, each after a number, through another (0: all that there are now): of each event the key, and the block that clients
+# are sent.
 sub _logged {
     my ($self, $name, $is_state, $last) = @_;
     my ($after, $through, @events) = (0, 0);

@@ -17,11 +17,11 @@ use IO::Poll    qw(POLLIN);
 use List::Util  qw(max min);
 use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
 
-# The streams of this thread whose ends callbacks wait for, by the names under which the reactor reports ends: mostly the stream's
-# own, or that of a leash, another stream that ends with what has taken the stream over.
+# The streams of this thread whose ends callbacks wait for, by the names under which the reactor reports ends: mostly the
+# stream's own, or that of a leash, another stream that ends with what has taken the stream over.
 #
-# A name ends with the slot of its stream, and an array of slots is smaller than a hash. If a slot has another stream already, as it
-# may in a forked child, or if a leash ends, the stream stands under its whole name.
+# A name ends with the slot of its stream, and an array of slots is smaller than a hash. If a slot has another stream already,
+# as it may in a forked child, or if a leash ends, the stream stands under its whole name.
 my (@IN_SLOT, %BY_NAME);
 
 # Code that returns the reason of an end by the name of a leash.
@@ -176,8 +176,8 @@ sub open {
     return $stream;
 }
 
-# The settings as the library takes them, and those that a passport has (EventSource::XS::Hub::Ticket). They are made at the first
-# stream of an application, and kept with the others.
+# The settings as the library takes them, and those that a passport has (EventSource::XS::Hub::Ticket). They are made at the
+# first stream of an application, and kept with the others.
 sub shared_settings {
     my ($class, $setting) = @_;
     return $setting->{native_settings} if $setting->{native_settings};

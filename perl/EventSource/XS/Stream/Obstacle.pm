@@ -74,10 +74,10 @@ sub new {
 
 sub remedy { return $_[0]{remedy} }
 
-# Print the reason and the remedy to psgi.errors, once for each code in a process. A stream that is not native occupies a worker of
-# a server that blocks, or a process if it follows a named hub; nothing on a server with an event loop (psgi.nonblocking), or in a
-# process that serves one request only (psgi.run_once). On any server a middleware that collects or filters the response may send
-# nothing.
+# Print the reason and the remedy to psgi.errors, once for each code in a process. A stream that is not native occupies a
+# worker of a server that blocks, or a process if it follows a named hub; nothing on a server with an event loop
+# (psgi.nonblocking), or in a process that serves one request only (psgi.run_once). On any server a middleware that collects
+# or filters the response may send nothing.
 sub warn_once {
     my ($self, $env) = @_;
     my $code = $self->{code};

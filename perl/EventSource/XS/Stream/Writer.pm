@@ -377,8 +377,8 @@ sub _release_connection {
 
 sub _line_break { return $_[0]->is_lf ? "\n" : "\r\n" }
 
-# Returns true if a child still has the stream: one that has not ended and runs no other program. Each has the write end of a pipe
-# until then. Before, this process closes its own end.
+# Returns true if a child still has the stream: one that has not ended and runs no other program. Each has the write end of a
+# pipe until then. Before, this process closes its own end.
 sub _is_held_by_child {
     my $self = shift;
     return $self->{children_gone} && !IO::Select->new($self->{children_gone})->can_read(0);
