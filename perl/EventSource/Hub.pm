@@ -110,7 +110,7 @@ sub metrics_app {
     $SETTINGS->refuse(undef, "metrics_app is a method of an object: $self->new(...)->metrics_app") if !ref $self;
     my %given = $SETTINGS->parse('metrics_app takes options', @given);
     $SETTINGS->known(\%given, [qw(allow channels hosts token)], 'option %s of metrics_app');
-    my @topics = $self->_topics_of_metrics($given{channels});
+    my @topics = $self->topics_of_metrics($given{channels});
     require EventSource::XS::MetricsApp;
     return EventSource::XS::MetricsApp->new($SETTINGS, \%given,
         sub { scalar $self->_call('metrics', $self->{name}, @topics) });

@@ -104,7 +104,7 @@ sub oldest {
 
 sub openmetrics {
     my ($self, @topics) = @_;
-    return scalar $self->_call('metrics', $self->{name}, $self->_topics_of_metrics(\@topics));
+    return scalar $self->_call('metrics', $self->{name}, $self->topics_of_metrics(\@topics));
 }
 
 sub position_event { return $_[0]{position_event} }
@@ -129,8 +129,19 @@ sub stats {
 }
 
 sub subscribers {
-    my ($self, $channel) = @_;
+    my $self = shift;         # a tied argument may free it
+    my ($channel) = @_;
     return $self->_call('subscribers', $MEMBER->channel_of($channel)) + 0;
+}
+
+# The channels and patterns that metrics tell apart, as the native side takes them: pairs of a kind and a name.
+sub topics_of_metrics {
+    my ($self, $channels) = @_;
+    return () if !defined $channels;
+    my $elements = $SETTINGS->array(channels => $channels, 'channels and patterns');
+    $SETTINGS->refuse(channels => "channels must be at most $MAX_METRICS: each costs the monitor memory")
+        if @$elements > $MAX_METRICS;
+    return map { _topic_of_metrics($_) } @$elements;
 }
 
 # Change the data of a member.
@@ -160,16 +171,6 @@ sub _logged {
         $last = 0;
     } while length $after;
     return @events;
-}
-
-# The channels and patterns that metrics tell apart, as the native side takes them: pairs of a kind and a name.
-sub _topics_of_metrics {
-    my ($self, $channels) = @_;
-    return () if !defined $channels;
-    my $elements = $SETTINGS->array(channels => $channels, 'channels and patterns');
-    $SETTINGS->refuse(channels => "channels must be at most $MAX_METRICS: each costs the monitor memory")
-        if @$elements > $MAX_METRICS;
-    return map { _topic_of_metrics($_) } @$elements;
 }
 
 sub _topic_of_metrics {
