@@ -95,7 +95,6 @@ for my $name (@SERVERS) {
         withstands($server, sub { path('/held', name => "n$_[0]") }, qr/^event: held\r\n\r\n/m, 150);
         unlike $server->journal($_), qr/native: 0/, "$_ is native" for 'n1', 'nnext';
         is $server->fell_back, 0, 'no stream falls back to the writer of the server';
-        $server->stop;
     };
 }
 
@@ -103,7 +102,6 @@ subtest_once 'more than max_streams streams that end at once' => sub {
     my $server = Testing::StreamServer->start('Starman', descriptors => $LIMIT);
     withstands($server, sub { path('/export', name => "n$_[0]", count => 1, bytes => 5) }, qr/^id: 1\r\n/m, 150);
     is $server->fell_back, 0, 'no stream falls back to the writer of the server';
-    $server->stop;
 };
 
 subtest_once 'max_streams above the limit of descriptors' => sub {
@@ -111,14 +109,12 @@ subtest_once 'max_streams above the limit of descriptors' => sub {
     my $path   = sub { path('/held', name => "n$_[0]", max_streams => 100_000) };
     withstands($server, $path, qr/^event: held\r\n\r\n/m, 150);
     is $server->fell_back, 0, 'no stream falls back to the writer of the server';
-    $server->stop;
 };
 
 for my $name (@SERVERS) {
     subtest "streams of a hub on $name" => sub {
         my $server = Testing::HubServer->start($name, descriptors => $LIMIT);
         withstands($server, sub { path('/hub', channels => 'a') }, qr/^id: \S+\r?\n\r?\n/m, 150);
-        $server->stop;
     };
 }
 
@@ -127,7 +123,6 @@ for my $name (Testing::Server->tested(qw(Twiggy Feersum))) {
     subtest "streams of a hub on the writer of $name" => sub {
         my $server = Testing::HubServer->start($name, descriptors => $LIMIT, native => 0);
         withstands($server, sub { path('/hub', channels => 'a') }, qr/^id: \S+\r?\n\r?\n/m, 40, $lingers);
-        $server->stop;
     };
     subtest "streams on the writer of $name" => sub {
         my $server = Testing::StreamServer->start($name, descriptors => $LIMIT);
@@ -135,7 +130,6 @@ for my $name (Testing::Server->tested(qw(Twiggy Feersum))) {
             sub { path('/held', name => "n$_[0]", native => 0) },
             qr/^event: held\r\n\r\n/m,
             90, $lingers;
-        $server->stop;
     };
 }
 

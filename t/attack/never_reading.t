@@ -82,7 +82,6 @@ for my $name (Testing::Server->names) {
             ok wait_until($DEADLINE, sub { !$look->() }), 'the process ends' if $name ne 'uWSGI'; # its master continues
             at_most_ok($most - $before, 'the end of the process needs little memory');
             $_->leave for @clients;
-            $server->stop;
         };
     }
 }

@@ -45,7 +45,6 @@ for my $name (Testing::Server->names) {
         for my $path (@TAKEN) {
             is response_to($server, $_ => $path)->status, 200, "$_ $path: 200" for qw(GET HEAD POST);
         }
-        $server->stop;
     };
 }
 

@@ -143,9 +143,7 @@ subtest "uWSGI under TLS: the stream is on the server's writer whatever X-Forwar
         ok $client->read_until(qr/^data: held\r\n\r\n/m), "X-Forwarded-Proto: $scheme: the stream comes, encrypted";
         like $server->reported($scheme), qr/\Ahandled, native: 0$/m,
             "X-Forwarded-Proto: $scheme: the stream is on the server's writer";
-        $client->leave;
     }
-    $server->stop;
 };
 
 done_testing;

@@ -45,7 +45,6 @@ check 'clients leave while their children start' => sub {
         my $client = $run->get('/spawn?do=sleeps');
         $client->read_until(qr/parent/) if $number % 3 == 1;
         Time::HiRes::sleep(0.001 * ($number % 7));
-        $client->leave;
     }
     $run->answers_ok('/children', 0, 'no child is left');
     unlike $run->log, qr/spawn: |died|panic/, 'nothing is logged';

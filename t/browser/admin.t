@@ -129,7 +129,6 @@ for my $name (Testing::Browser->names) {
         ok $client->read_until(qr/^data: from the page/m), 'the client has it';
         $tab->wait_for("/a second come/.test(${\text('flow')})", 'events flow');
         $tab->close;
-        $server->stop;
     };
 }
 

@@ -27,8 +27,7 @@ sub held_back {
     $tabs->open(site => $proxy, waits => 1) for 1, 2;
     each_has_way_ok($tabs, 'poll mute', 'it polls, and is told why');
     for (1 .. 3) {
-        $tabs->publish(20);
-        $tabs->each_has_all_ok('each tab has each event once, in order');
+        $tabs->each_receives_ok(20, 'each tab has each event once, in order');
     }
 
     # The first ones of a tab: a stream that is tried beside polls has an id.
@@ -47,8 +46,7 @@ sub held_back {
         return !grep { $_->evaluate('hub.transport') ne 'stream' } $tabs->tabs;
     };
     each_has_way_ok($tabs, 'stream ', 'a stream is used again');
-    $tabs->publish(20);
-    $tabs->each_has_all_ok('each tab has each event once, in order');
+    $tabs->each_receives_ok(20, 'each tab has each event once, in order');
     my $errors = sub { $_[0]->evaluate('`${events.filter(name => /error/.test(name))}`') };
     is $errors->($_), '', "tab $_->{name} is told of no error" for $tabs->tabs;
     $tabs->close_tabs;
@@ -63,8 +61,7 @@ sub buffered {
     $tabs->open(site => $proxy);
     my ($tab) = $tabs->tabs;
     $tab->wait_for('performance.now() > 2000', 'the stream has lasted for a second');
-    $tabs->publish(1);
-    $tabs->each_has_all_ok('it has an event then');
+    $tabs->each_receives_ok(1, 'it has an event then');
     $proxy->become('batch', bytes => 1_000, head => 1);
     $tabs->publish(60);
     each_has_way_ok($tabs, 'poll mute', 'it polls');
@@ -79,8 +76,7 @@ sub refused {
     my $proxy = Testing::Middlebox->start('refuse', $tabs->server->port, path => '/numbers');
     $tabs->open(site => $proxy, waits => 1) for 1, 2;
     each_has_way_ok($tabs, 'poll refused', 'it polls');
-    $tabs->publish(20);
-    $tabs->each_has_all_ok('each tab has each event once, in order');
+    $tabs->each_receives_ok(20, 'each tab has each event once, in order');
     $tabs->close_tabs;
     return;
 }

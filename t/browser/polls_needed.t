@@ -19,8 +19,7 @@ sub missing_at_first {
     $tabs->set_missing(0);
     my ($tab) = $tabs->tabs;
     $tab->wait_for('events.includes("poll mute")', 'it polls when the bundle is there');
-    $tabs->publish(5);
-    $tabs->each_has_all_ok('it has each event');
+    $tabs->each_receives_ok(5, 'it has each event');
     $tabs->close_tabs;
     return;
 }
@@ -32,13 +31,11 @@ sub dead_connection {
     my $proxy   = Testing::Middlebox->start('pass', $tabs->server->port, path => '/kept');
     my ($tab)   = map { $tabs->open(site => $proxy) } 1, 2;
     $tab->wait_for('performance.now() > 3000', 'the stream has lasted for a second');
-    $tabs->publish(5);
-    $tabs->each_has_all_ok('each tab has each event');
+    $tabs->each_receives_ok(5, 'each tab has each event');
     $proxy->become('silence', seconds => 0.1);
     ok wait_until($DEADLINE, sub { $proxy->count('silenced') }), 'their connection dies';
     $proxy->become('pass');
-    $tabs->publish(5);
-    $tabs->each_has_all_ok('each tab has each event once, in order');
+    $tabs->each_receives_ok(5, 'each tab has each event once, in order');
     is $tab->evaluate('hub.transport'), 'stream', 'in another stream';
     is_deeply [grep { ($_->{prefer} // '') =~ /wait=/ } $proxy->requests], [], 'there was no poll';
     $tabs->close_tabs;

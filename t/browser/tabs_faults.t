@@ -37,8 +37,7 @@ subtest 'the tab that reads the stream is frozen' => sub {
     $tabs->publish(5);
     $freeze->('active');
     $leader->wait_for('window.isBack', 'it is there again');
-    $tabs->publish(5);
-    $tabs->each_has_all_ok('each tab has what was published meanwhile');
+    $tabs->each_receives_ok(5, 'each tab has what was published meanwhile');
     $tabs->close_tabs;
 };
 
@@ -50,8 +49,7 @@ subtest 'the server is killed, and started on the same port' => sub {
     seen_ok('error', 'the stream has ended');
     $tabs->publish(10);
     $tabs->server->start_again;
-    $tabs->publish(10);
-    $tabs->each_has_all_ok('each tab has what was published meanwhile');
+    $tabs->each_receives_ok(10, 'each tab has what was published meanwhile');
     ok wait_until($DEADLINE, sub { $tabs->streams == 1 }), 'there is one stream';
 };
 
@@ -60,8 +58,7 @@ subtest 'the browser stops, as that of a laptop that sleeps' => sub {
     end_streams();
     $tabs->publish(500);
     $tabs->browser->continue;
-    $tabs->publish(10);
-    $tabs->each_has_all_ok('each tab has what was published meanwhile');
+    $tabs->each_receives_ok(10, 'each tab has what was published meanwhile');
 };
 
 subtest 'the hub process is killed' => sub {
@@ -99,8 +96,7 @@ subtest '429 with Retry-After' => sub {
     $other->wait_for('source.readyState === 2', 'EventSource has given up');
     $tabs->set_busy(0);
     seen_ok('open', 'the stream is open');
-    $tabs->publish(1);
-    $tabs->each_has_all_ok('each tab has all events');
+    $tabs->each_receives_ok(1, 'each tab has all events');
 };
 
 # Messages of an elected tab to the others: an event of which they lack the one before, and at once what it answered earlier.

@@ -55,14 +55,12 @@ sub what_has {
 for my $how (sort keys %PAUSE) {
     subtest "the tab that reads the stream $how" => sub {
         $tabs->open for 1, 2;
-        $tabs->publish(5);
-        $tabs->each_has_all_ok('each tab has each event');
+        $tabs->each_receives_ok(5, 'each tab has each event');
         my $leader = $tabs->leader;
         pause($leader, $how);
         awake_have_all_ok('the other tab takes the lead');
         wake($leader);
-        $tabs->publish(5);
-        $tabs->each_has_all_ok('each tab has each event once, in order, when that tab wakes up');
+        $tabs->each_receives_ok(5, 'each tab has each event once, in order, when that tab wakes up');
         ok wait_until($DEADLINE, sub { $tabs->streams == 1 }), 'there is one stream';
         $tabs->close_tabs;
     };
@@ -71,8 +69,7 @@ for my $how (sort keys %PAUSE) {
 subtest 'a tab that wakes up with an id which the leader does not know leads at once, however many others there are' =>
     sub {
     $tabs->open for 1, 2;
-    $tabs->publish(5);
-    $tabs->each_has_all_ok('both tabs have each event');
+    $tabs->each_receives_ok(5, 'both tabs have each event');
     my $leader = $tabs->leader;
     my ($late) = grep { $_ != $leader } $tabs->tabs;
     pause($late, 'is frozen');
@@ -82,8 +79,7 @@ subtest 'a tab that wakes up with an id which the leader does not know leads at 
     awake_have_all_ok('a new tab takes the lead');
     my $term = (awake())[-1]->evaluate('hub.term');
     wake($late);
-    $tabs->publish(5);
-    $tabs->each_has_all_ok('each tab has each event once, in order');
+    $tabs->each_receives_ok(5, 'each tab has each event once, in order');
     is_deeply [map { $_->evaluate('hub.term') } $tabs->tabs], [($term + 1) x $tabs->tabs],
         'the leader has yielded once';
     $tabs->close_tabs;
@@ -125,8 +121,7 @@ subtest "$STEPS tabs leave, freeze, hang and wake up" => sub {
         $tabs->open;
     }
     wake($_) for grep { $_->{paused} } $tabs->tabs;
-    $tabs->publish(5);
-    $tabs->each_has_all_ok('each tab has each event once, in order');
+    $tabs->each_receives_ok(5, 'each tab has each event once, in order');
     ok wait_until($DEADLINE, sub { $tabs->streams == 1 }), 'there is one stream';
     diag "EVENTSOURCE_XS_SEED=$SEED" if !Test::More->builder->is_passing;
     }

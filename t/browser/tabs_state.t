@@ -39,8 +39,7 @@ for my $browser (Testing::Browser->names) {
             put($tabs, a => 9);
             put($tabs, d => 1);
             $tabs->hub->forget(stock => 'c');
-            $tabs->publish(10);
-            $tabs->each_has_all_ok('the first tab has the events');
+            $tabs->each_receives_ok(10, 'the first tab has the events');
             my $later = $tabs->open;
             ok $later->evaluate('hub.ready.then(() => true)'), 'the stream is ready in a later tab';
             all_know_ok($tabs, 'stock',  ['a {"left":9}', 'd {"left":1}'], 'the state as it is now');

@@ -38,8 +38,7 @@ subtest 'before a tab has heard it' => sub {
     $tabs->open;
     $tabs->open(dead => 1);
     is $tabs->streams, 1, 'the tab shares the stream of the next worker';
-    $tabs->publish(5);
-    $tabs->each_has_all_ok('each tab has each event');
+    $tabs->each_receives_ok(5, 'each tab has each event');
     $tabs->close_tabs;
 };
 
@@ -49,22 +48,19 @@ subtest 'before a new tab has a position' => sub {
     ok wait_until($DEADLINE, sub { $tabs->streams == 1 }), 'the hub has it, too';
     $tabs->publish(5);
     my $other = open_waiting($tabs);
-    $tabs->publish(5);
-    $tabs->each_has_all_ok('each tab has each event');
+    $tabs->each_receives_ok(5, 'each tab has each event');
     kill_worker($tabs, $other);
     $tabs->open(waits => 1)->wait_for('window.hub?.readyState === 1', 'a new tab has its stream');
     return_to_worker($other, 4);
     ok wait_until($DEADLINE, sub { $tabs->hub->stats->{resumed} && $tabs->streams == 1 }), 'the stream is resumed';
-    $tabs->publish(5);
-    $tabs->each_has_all_ok('each tab has each event once, in order');
+    $tabs->each_receives_ok(5, 'each tab has each event once, in order');
     $tabs->close_tabs;
 };
 
 subtest 'it sends texts, which are copied faster than objects' => sub {
     my $tabs = Testing::Tabs->start($browser);
     my @all  = map { $tabs->open(heard => 1) } 1, 2;
-    $tabs->publish(500);
-    $tabs->each_has_all_ok('each tab has each event once, in order');
+    $tabs->each_receives_ok(500, 'each tab has each event once, in order');
     for my $tab (@all) {
         is $tab->evaluate('heard.filter(message => typeof message !== "string").length'), 0, 'all messages are texts';
         is $tab->evaluate('heard.flatMap(text => JSON.parse(text).entries ?? []).filter(({data}) => data).length'),

@@ -27,8 +27,7 @@ sub publish {
 
 run_each ['Twiggy next', map { "Starman $_" } Testing::ReadingClient->ways] => sub {
     my ($name, $way) = split / /, shift;
-    Testing::Server->require_or_skip_all($name);
-    my $server = Testing::Server->start($name, 't/client/hub.psgi', workers => 1);
+    my $server = Testing::Server->start_or_skip_all($name, 't/client/hub.psgi', workers => 1);
     my $proxy  = Testing::CuttableProxy->start($server->port);
     publish($server, all => 1, $COUNT);
 

@@ -93,8 +93,7 @@ subtest 'no process, and a store that an object has named before' => sub {
 };
 
 subtest 'no process, and a Redis' => sub {
-    Testing::Redis->require_or_skip_all;
-    my $redis = Testing::Redis->start(password => 'geheim');
+    my $redis = Testing::Redis->start_or_skip_all(password => 'geheim');
     my $proxy = Testing::CuttableProxy->start($redis->port);
     local $ENV{EVENTSOURCE_STORE} = $redis->url(port => $proxy->port);
     my @none = qw(none --timeout 1 --unused);
@@ -155,8 +154,7 @@ subtest 'the store on the command line' => sub {
 };
 
 subtest 'Redis' => sub {
-    Testing::Redis->require_or_skip_all;
-    my $redis = Testing::Redis->start(appendonly => 'always', password => 'geheim');
+    my $redis = Testing::Redis->start_or_skip_all(appendonly => 'always', password => 'geheim');
     my $proxy = Testing::CuttableProxy->start($redis->port);
     local $ENV{EVENTSOURCE_STORE} = $redis->url(port => $proxy->port);
     $shell->run(qw(hub start away));
@@ -195,8 +193,7 @@ subtest 'Redis' => sub {
 
 # Nobody publishes while the check has to change: a monitor looks at hubs that are quiet, too.
 subtest 'Redis without the replica that has to have each event' => sub {
-    Testing::Redis->require_or_skip_all;
-    my $redis   = Testing::Redis->start(appendonly => 'always');
+    my $redis   = Testing::Redis->start_or_skip_all(appendonly => 'always');
     my $replica = Testing::Redis->start(replica_of => $redis);
     local $ENV{EVENTSOURCE_STORE} = $redis->url . '?replicas=1';
     $shell->run(qw(hub start copied));

@@ -38,7 +38,6 @@ check 'the field and the head' => sub {
         my $client = stream($server, '/hub', accepts => $accepts, coding => 'none');
         is coding_of($client),                  $coding,           "Accept-Encoding '$accepts': '$coding'";
         is join('; ', $client->header('Vary')), 'Accept-Encoding', 'with one Vary';
-        $client->leave;
     }
     my $client = stream($server, '/nodes/news', coding => 'gzip');
     is coding_of($client), 'gzip', 'a node has a coding, too';
@@ -46,7 +45,6 @@ check 'the field and the head' => sub {
     $client->leave;
     $client = stream($server, '/off', coding => 'gzip');
     is_deeply [map { $client->header($_) } qw(Content-Encoding Vary)], [], 'without compress neither field is there';
-    $client->leave;
 };
 
 sub decodes_at_once {
@@ -85,7 +83,6 @@ check 'the bytes of a round' => sub {
     ok $client->read_until(qr/number 20\..*\nid: .*\n\n/), 'the events arrive';
     my ($bytes, $coded) = (length $client->body, length $client->coded);
     cmp_ok $coded * 10, '<', $bytes, "20 similar events take a tenth of their bytes ($coded of $bytes)";
-    $client->leave;
 };
 
 sub keeps_alive {
@@ -94,7 +91,6 @@ sub keeps_alive {
     ok $client->read_until(qr/^:\n(?:.*\n)*:\n/m), 'keepalives can be decoded at once';
     $server->ask('/publish', channel => 'quiet', data => $_) for qw(one two);
     ok $client->read_until(qr/^data: two\nid: \S+\n\n:\n/m), 'so can events between them';
-    $client->leave;
     return;
 }
 
@@ -137,7 +133,6 @@ check 'what is not coded' => sub {
         is coding_of($client), $coding, "$why: no coding";
         ok $client->read_until($path eq '/filtered' ? qr/^id: /m : qr/^data: one/m),
             "$why: the stream can be read as it is";
-        $client->leave;
     }
 };
 
@@ -151,7 +146,6 @@ check 'Deflater' => sub {
     $client->leave;
     $client = stream($server, '/deflated', coding => 'gzip');
     is coding_of($client), 'gzip', 'behind a Deflater for streams: one coding';
-    $client->leave;
 };
 
 check 'HEAD' => sub {
@@ -163,13 +157,11 @@ check 'HEAD' => sub {
     );
     ok $client->read_head, 'HEAD is answered';
     is_deeply [$client->header('Content-Encoding')], [], 'without a coding';
-    $client->leave;
 };
 
 run_each [Testing::Server->names] => sub {
-    my $name = shift;
-    Testing::Server->require_or_skip_all($name);
-    my $server = Testing::Server->start($name, 't/compression/streams.psgi', workers => 1);
+    my $name   = shift;
+    my $server = Testing::Server->start_or_skip_all($name, 't/compression/streams.psgi', workers => 1);
     if ($name eq 'Feersum') {
         my $client = stream($server, '/hub', coding => 'gzip');
         is coding_of($client), '', 'Feersum: no coding';

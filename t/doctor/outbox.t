@@ -83,7 +83,6 @@ sub rows_ok {
     ok wait_until($DEADLINE, sub { $outbox->stats($dbh)->{dead_letters} }), 'a row becomes a dead letter'
         or diag $follower->log;
     is_wrong(examined($database), 'outbox', 'warning', qr/has 1 dead letter\. /, 'a dead letter');
-    $follower->stop;
     return;
 }
 

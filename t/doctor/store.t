@@ -82,8 +82,7 @@ subtest 'a file that a reboot empties' => sub {
 };
 
 subtest 'Redis' => sub {
-    Testing::Redis->require_or_skip_all;
-    my $redis  = Testing::Redis->start(maxmemory => '100mb', policy => 'allkeys-lfu');
+    my $redis  = Testing::Redis->start_or_skip_all(maxmemory => '100mb', policy => 'allkeys-lfu');
     my $stored = Testing::StoredHub->start({redis => $redis->url});
     $stored->hub->publish(news => 1);
     my $found =
@@ -98,8 +97,7 @@ subtest 'Redis' => sub {
 };
 
 subtest 'figures of Redis, and a history that was lost' => sub {
-    Testing::Redis->require_or_skip_all;
-    my $redis  = Testing::Redis->start;
+    my $redis  = Testing::Redis->start_or_skip_all;
     my $stored = Testing::StoredHub->start({redis => $redis->url});
     fill($stored, 30);
     my $store = $stored->store;

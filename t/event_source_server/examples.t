@@ -48,8 +48,6 @@ for my $name (sort keys %RECEIVED) {
         }
         ok $client->read_until($RECEIVED{$name}), "the client receives the example's events" or diag $client->body;
         is $client->header('Content-Type'), 'text/event-stream; charset=utf-8', 'the content type is text/event-stream';
-        $client->leave;
-        $server->stop;
     };
 }
 

@@ -77,7 +77,6 @@ for my $name ('PostgreSQL', 'MariaDB') {
             $outbox->outbox->publish($outbox->database->$user('shop'), news => 'again');
             is_deeply [map { $_->{data} } $outbox->events(2, 'news')], ['hello', 'again'], 'the follower asks';
         }
-        $follower->stop;
     };
 }
 
@@ -110,7 +109,6 @@ subtest 'the manual lists the lines of a follower' => sub {
     $says->($first, 'the hub takes nothing: ...; trying again');
     $outbox->hub->publish(news => 'the process runs again');
     $says->($first, 'the hub is reached again');
-    $first->stop;
 };
 
 done_testing;

@@ -85,7 +85,6 @@ sub haproxy_leaving {
     for my $name (qw(without deployed)) {   # in this order: the end of the second one shows that the first had the time
         my $client = Testing::Client->get($proxy{$name}->port, path('/held', name => $name, keepalive => 0));
         ok $client->read_until(qr/^event: held\r?\n/m), "$name: a quiet stream is open";
-        $client->leave;
     }
     $server->ended_ok('deployed', 'client', 'the application sees at once that the client of a quiet stream has left');
     ok !defined $server->ended('without'), 'without the option abortonclose it does not';

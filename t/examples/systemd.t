@@ -282,8 +282,7 @@ subtest 'a hub with a file, in the folder of the unit' => sub {
 };
 
 subtest 'a hub with Redis, under the drop-in of the manual' => sub {
-    Testing::Redis->require_or_skip_all;
-    my $redis = Testing::Redis->start;
+    my $redis = Testing::Redis->start_or_skip_all;
     goes_on_ok(redis => $redis->url);
 };
 

@@ -60,13 +60,11 @@ subtest 'a response that is collected' => sub {
         ok wait_until(sub { substr($server->log, $from) =~ /^EventSource::XS: \Q$symptom\E: .* -L Restarter, /m }),
             "$path: the log says it as the manual does"
             or diag $server->log;
-        $client->leave;
     };
     for my $name ('HTTP::Server::PSGI', 'Twiggy') {
         subtest "$name -L Shotgun" => sub {
             my $shotgun = $served->($name, 'Shotgun');
             $says->($shotgun, $_) for qw(/released /off /ordinary);
-            $shotgun->stop;
         };
     }
     subtest '-L Restarter' => sub {
@@ -77,8 +75,6 @@ subtest 'a response that is collected' => sub {
         is(Testing::Client->post($restarter->port, '/once', '')->status, 204, 'another request publishes');
         ok $client->read_until(qr/^data: gr\xc3\xbcn\r?\n/m), 'the client receives the event';
         unlike $restarter->log, qr/EventSource::XS: the client of a stream/, 'the log has nothing to say';
-        $client->leave;
-        $restarter->stop;
     };
     my ($collects) = grep { /BufferedStreaming/ } $pod =~ /^=item C<(.* collects the response)>$/mg;
     my $streaming  = Testing::Server->start('HTTP::Server::PSGI', 't/examples/symptoms.psgi');

@@ -23,21 +23,18 @@ subtest 'logout, and a login over a login' => sub {
         my $text = publish($server, $stays, "after $path");
         ok $other->read_until(qr/after $path/), 'that of another session does not';
     }
-    $server->stop;
 };
 
 for my $name ('Starman', 'Twiggy', 'uWSGI') {
     subtest "POST, $name" => sub {
         my $server = Testing::Server->start($name, 't/data/dancer2.psgi', workers => 1);
         posts_ok($server);
-        $server->stop;
     };
 }
 
 subtest 'mistakes' => sub {
     my $server = Testing::Server->start('Starman', 't/data/dancer2.psgi', workers => 1);
     mistakes_ok($server, 'dancer2.psgi');
-    $server->stop;
 };
 
 done_testing;

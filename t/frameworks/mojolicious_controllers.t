@@ -56,8 +56,6 @@ for my $name ('daemon', 'Starman') {
         ok $client->read_until(qr/^id: /m), 'a stream begins in the action events' or diag $server->log;
         is post($server, '/news', form => 'text=hello')->status, 204, 'another action publishes';
         ok $client->read_until(qr/^data: hello\n/m), 'the client receives the event';
-        $client->leave;
-        $server->stop;
     };
 
     subtest "$name: actions with the names of helpers" => sub {
@@ -92,7 +90,6 @@ for my $name ('daemon', 'Starman') {
         $client->leave;
         is asked($server, '/calendar-events')->body, 'of this year', 'an action without a stream is called as before';
         is asked($server, '/calendar-past')->body,   'of 1969',      'also by another action, with arguments';
-        $server->stop;
     };
 }
 

@@ -96,7 +96,6 @@ subtest 'POST' => sub {
     is_deeply [data_of($client)], ['a=1'], 'it is decoded';
     my $limited = Testing::MojoServer->start('daemon', $UNUSUAL, env => {MOJO_MAX_MESSAGE_SIZE => 1000});
     is post($limited, '/echo', body => 'x' x 2000, type => 'text/plain')->status, 413, 'a body beyond the limit is 413';
-    $limited->stop;
 };
 
 subtest 'the behaviour of a client is never an error of the application' => sub {
@@ -154,7 +153,6 @@ subtest 'TLS' => sub {
     $client->read_all;
     is $client->status, 500, 'native => 1 is answered with 500';
     like $tls->log, qr/the stream cannot be native: the connection is encrypted/, 'the log has the reason';
-    $tls->stop;
 };
 
 subtest 'the workers of prefork share a named hub' => sub {

@@ -17,7 +17,6 @@ for my $name (Testing::Server->tested('Starman', 'Twiggy', 'Feersum', 'uWSGI')) 
         my $server = Testing::Server->start($name, 't/data/mojolicious.psgi', workers => 1, args => \@args);
         posts_ok($server);
         multiparts_ok($server);
-        $server->stop;
     };
 }
 
@@ -46,7 +45,6 @@ subtest 'heads and mistakes' => sub {
     $client = get($server, '/head', method => 'HEAD');
     $client->read_all;
     is $client->status, 405, 'a HEAD is 405';
-    $server->stop;
 };
 
 done_testing;

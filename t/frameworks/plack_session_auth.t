@@ -22,7 +22,6 @@ subtest 'HTTP authentication' => sub {
     $client = get($server, '/staff', headers => [Authorization => $basic]);
     ok $client->read_until(qr/^id: /m), 'with the password it is a stream';
     like $server->log, qr{/staff: native stream}, 'which is native';
-    $server->stop;
 };
 
 done_testing;

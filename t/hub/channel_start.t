@@ -136,7 +136,6 @@ for my $row (['Twiggy', qw(local named)], ['Starman', 'named']) {
                     $client->read_until(qr/^event: position\n.*?\n\n/ms);    # the state is complete
                     $seen{join ' ', $what, sort grep { $_ ne 'position' } @{seen($client, 0)}}++;
                     $id = last_id($client);
-                    $client->leave;
                 }
             }
             kill KILL => $noise->{pid};

@@ -110,7 +110,6 @@ subtest 'workers of a server' => sub {
         is scalar @ended, @clients, 'all streams end with their server';
         is scalar(grep { (blocks($_->text))[-1]{retry} } @clients), @clients,
             'each stream of an ending server receives a retry';
-        $server->stop;
     }
 };
 
@@ -127,7 +126,6 @@ subtest 'a child that a handler forks' => sub {
             "the parent's stream receives an event after a handler's child has published";
         is_deeply [map { $_->{data} =~ s/\..*//r } events($client->text)], [7],
             "the parent's stream receives no event of a handler's child";
-        $server->stop;
     }
 };
 

@@ -20,9 +20,7 @@ for my $name (@ARGV ? @ARGV : qw(Feersum Twiggy Starman)) {
             ok $client->read_until(qr/^data: after the push\r?$/m), 'the last event arrives';
             my @data = grep { length } map { $_->{data} // () } blocks($client->text);
             is_deeply [sort @data], ['after the push', 'of the handler', 'pushed'], 'each event arrives once';
-            $client->leave;
         }
-        $server->stop;
     };
 }
 

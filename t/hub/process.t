@@ -110,7 +110,6 @@ subtest 'the hub process is killed' => sub {
     my $client = open_stream('/hub');
     $hub->publish(news => 'again');
     ok $client->has('again'), 'workers connect anew';
-    $client->leave;
 };
 
 subtest 'the hub process is killed while all workers publish' => sub {
@@ -137,7 +136,6 @@ subtest 'the hub process is killed while all workers publish' => sub {
         $again->read_until(qr/^event: gap\r?\n/m)
             or return fail "round $round: the client that resumes receives a gap";
         is scalar(() = hubs_at($env{HUB_SOCKET})), 1, "round $round: one process serves the hub";
-        $again->leave;
     }
     is_deeply [grep { $ids{$_} > 1 } keys %ids],     [], 'each id was returned once';
     is_deeply [grep { !/\Aunknown\z/ } keys %codes], [], 'a publish returns an id, or throws unknown';
@@ -154,7 +152,6 @@ subtest 'recycled workers' => sub {
         Testing::Client->stream($other->port, $path)->leave;
     }
     unlike $other->log, qr/ends a worker and its event streams/, 'the server does not warn of ends that do not come';
-    $other->stop;
 };
 
 subtest 'a recycled worker whose stream waits for the hub process' => sub {
@@ -166,7 +163,6 @@ subtest 'a recycled worker whose stream waits for the hub process' => sub {
     my $worker = $client->header('X-Worker');
     ok wait_until($DEADLINE, sub { ((ask('/none', $other))[1] // '') eq $worker }), 'its worker is free';
     unlike $other->log, qr/ends a worker and its event streams/, 'the server does not warn';
-    $other->stop;
 };
 
 $_->leave for @readers;

@@ -43,7 +43,6 @@ for my $name ('Twiggy', 'Feersum') {
         is scalar(events($slow->body)), $COUNT + 1 + 3 + 50, 'all events published before close arrive';
         $server->stats_ok(sub { ($_->{why}{s} // '') eq 'application' && !$_->{streams_all}{open} },
             'on_close has the reason application');
-        $server->stop;
     };
 }
 

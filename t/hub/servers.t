@@ -30,7 +30,6 @@ check 'a stream begins with its position and receives new events', others => sub
         'the events of the channels arrive with their ids';
     is scalar @blocks,                          5, 'no event of another channel arrives';
     is $run->{server}->stats->{subscribers}{a}, 1, 'the stream is counted as a subscriber';
-    $client->leave;
 };
 
 check 'a client that leaves ends its stream', others => leaving => sub {
@@ -61,7 +60,6 @@ check 'several channels have one order and one id' => sub {
     $client = stream($run, channels => 'z,y', id => $blocks[3]{id});
     @blocks = wait_for_events($client, 2);
     is_deeply [map { $_->{id} } @blocks], [@ids[6, 7, 8]], 'the same id resumes other channels';
-    $client->leave;
 };
 
 check 'evicted events and unknown ids give a gap' => sub {
@@ -77,7 +75,6 @@ check 'evicted events and unknown ids give a gap' => sub {
     @blocks = wait_for_events($client, 1);
     is_deeply [map { $_->{data} } grep { defined $_->{data} } @blocks], ['{"reason":"unknown"}'],
         'an unknown id gives a gap with the reason unknown, without the history';
-    $client->leave;
 };
 
 check 'a pattern matches channels, a name with a star does not', others => sub {
@@ -87,7 +84,6 @@ check 'a pattern matches channels, a name with a star does not', others => sub {
     my @blocks = wait_for_events($client, 5);
     is_deeply [map { $_->{id} } @blocks[1 .. 5]], [sort { $a cmp $b } @ids[0, 2 .. 5]],
         'the events of the patterns and of the literal name arrive';
-    $client->leave;
 };
 
 check 'the attributes of an application shape its streams' => sub {
@@ -104,7 +100,6 @@ check 'the attributes of an application shape its streams' => sub {
         'the position with start oldest is the beginning of the history';
     is scalar(grep { ($_->{event} // '') eq 'gap' } @blocks), 0, 'start oldest gives no gap';
     is_deeply [(map { $_->{id} // () } @blocks[1 .. $#blocks])[-1]], [$last], 'start oldest gives the whole history';
-    $client->leave;
 };
 
 check 'replay and new events join without loss under load', others => sub {
@@ -133,7 +128,6 @@ check 'keepalives are comments, or positions that have advanced' => sub {
         ok $client->read_until(qr/^:\nevent: position\ndata: \nid: \Q$newest\E\n\n:\n/m),
             'a quiet stream receives its position when that has advanced, once';
     }
-    $client->leave;
 };
 
 check 'a handler subscribes, pushes and closes', others => leaving => sub {
@@ -181,7 +175,6 @@ check 'large events arrive whole' => sub {
     my @blocks = grep { defined $_->{data} && !defined $_->{event} } wait_for_events($client, 5);
     is_deeply [map { length $_->{data} } @blocks], [(300_000) x 5], 'five large events arrive whole';
     is_deeply [map { $_->{id} } @blocks],          \@ids,           'large events arrive in order';
-    $client->leave;
 };
 
 check 'a callback of channels may refuse a request' => sub {
@@ -211,7 +204,6 @@ check 'a callback of channels may refuse a request' => sub {
     my @blocks = wait_for_events($client, 1);
     is_deeply [map { $_->{id} } grep { defined $_->{data} } @blocks], [$ids[1]],
         'a star in a name from a request is not a pattern';
-    $client->leave;
 };
 
 check 'a poll ends as soon as its client has something new' => sub {
@@ -296,7 +288,6 @@ check 'a handler of signals publishes while a stream is served', alone => sub {
     }
     is_deeply [map { $_->{data} } events($client->text)], [map { "signal $_" } 1 .. 3],
         'events of a handler of signals arrive once, in order';
-    $client->leave;
 };
 
 check 'ended streams leave a working server without descriptors', leaving => sub {
@@ -356,7 +347,6 @@ sub run {
         $run->{is_alone} = !$is_loop && !$is_native;
         my @leaving = $name eq 'Feersum' && $path eq '/filtered' ? () : 'leaving';
         run_checks($run, $run->{is_alone} ? 'alone' : 'others', @leaving);
-        $server->stop;
     };
     return;
 }

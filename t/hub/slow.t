@@ -72,7 +72,6 @@ sub with_slow_reader {
         $server->stats_ok(sub { !$_->{streams} && !$_->{streams_all}{open} },
             'no stream is left when the clients have left');
         is $server->ask('/plain'), 'plain', 'the server answers a plain request afterwards';
-        $server->stop;
     };
     return;
 }
@@ -108,7 +107,6 @@ subtest "on_slow 'disconnect'" => sub {
         is_deeply [numbers(@blocks)], [$COUNT - 49 .. $COUNT],
             'the slow client receives the retained events when it reconnects';
         is $server->stats->{streams_all}{closed}{slow}, 1, 'the stream is counted as closed with the reason slow';
-        $back->leave;
         }
         for @WAYS;
 };
@@ -206,7 +204,6 @@ subtest 'on_slow of the channels that a stream lags in decides' => sub {
         is @gaps > 0, $channels =~ /a/, "$channels: a gap if it lags in the channel whose streams receive one";
         $client->leave;
     }
-    $server->stop;
 };
 
 # Otherwise the client could keep the server waiting for as long as it likes, by not reading its buffered data.
@@ -228,7 +225,6 @@ subtest 'a client that never reads is disconnected' => sub {
             $server->stats_ok(sub { $_->{descriptors} <= $before },
                 'the stream of a client that never reads has released its descriptors');
             $slow->leave;
-            $server->stop;
         };
     }
 };

@@ -354,8 +354,7 @@ subtest 'an upgrade, and a hub process that is away' => sub {
 };
 
 subtest 'a client comes back before the hub process has read its store' => sub {
-    Testing::Redis->require_or_skip_all;
-    my $redis = Testing::Redis->start(appendonly => 'always');
+    my $redis = Testing::Redis->start_or_skip_all(appendonly => 'always');
     my @store = ('--store', $redis->url);
     $process->stop('KILL');
     $process = hub_process(@store);

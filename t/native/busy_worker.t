@@ -67,7 +67,6 @@ check 'no spawn' => sub {
     for (1, 2) {
         my $client = $run->get('/cannot');
         ok $client->read_until(qr/runs in \d+\r/), 'a handler that cannot be spawned runs in its worker';
-        $client->leave;
     }
     my $line = qr/busy_worker\.psgi line \d+ runs in its worker in spite of spawn => 1: the stream is not native/;
     ok wait_until(sub { lines($run, $line) }), 'the log says so';
@@ -104,7 +103,6 @@ check 'a timer' => sub {
             ok wait_until(sub { lines($run, $line) }), 'the log says that no timer runs';
         }
         else { ok $client->read_until(qr/by a timer\r/), 'the timer runs' }
-        $client->leave;
     }
     is lines($run, $line), $kind eq 'blocks' ? 1 : 0, $kind eq 'blocks' ? 'once' : 'so the log says nothing';
 };
@@ -177,7 +175,6 @@ for (grep { Testing::Server->tested($_->[0]) } @SERVERS) {
             my $path = $kind eq 'blocks' ? 'loop' : 'spawned';
             subtest "$signal while /$path runs" => sub { ends_by_signal($run, $signal, $what, $path) };
         }
-        $run->stop;
     };
 }
 

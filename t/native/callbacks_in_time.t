@@ -216,7 +216,6 @@ for (@SERVERS) {
             if $name ne 'uWSGI';
         slow_request_ok($run);
         unlike $run->log, qr/sends no signal/, 'no warning';
-        $run->stop;
     };
 
     subtest "$name without a signal" => sub {
@@ -226,7 +225,6 @@ for (@SERVERS) {
         $client->leave;
         wait_until(sub { $run->ask('/publish'); $run->journal($client) =~ /^closed/m });
         like $run->journal($client), qr/^closed by client/m, 'on_close runs at a request that publishes';
-        $run->stop;
     };
 }
 
@@ -242,7 +240,6 @@ for my $args ([], ['--preload-app']) {
         wait_until(sub { $run->ask('/plain'); $run->journal($client) =~ /^closed/m });
         like $run->journal($client), qr/^closed by client/m, 'on_close runs at a request';
         is scalar(() = $run->log =~ /notify_signal sends no signal on this server \(Starman\)/g), 1, 'one warning';
-        $run->stop;
     };
 }
 
@@ -251,7 +248,6 @@ subtest 'HTTP::Server::PSGI with TLS, where a signal would end a handshake, is s
     my $server = Testing::Server->start('HTTP::Server::PSGI', 't/data/callbacks.psgi', env => \%env, tls => 1);
     for (1, 2) { like $server->ask('/plain'), qr/\Aplain/, 'a request is answered' }
     is scalar(() = $server->log =~ /sends no signal on this server \(HTTP::Server::PSGI\)/g), 1, 'one warning';
-    $server->stop;
 };
 
 subtest 'Starman with the middleware and without a signal' => sub {
@@ -262,7 +258,6 @@ subtest 'Starman with the middleware and without a signal' => sub {
     $client->leave;
     wait_until(sub { $run->ask('/plain'); $run->journal($client) =~ /^closed/m });
     like $run->journal($client), qr/^closed by client/m, 'on_close runs at a request for something else';
-    $run->stop;
 };
 
 done_testing;

@@ -72,7 +72,6 @@ for (grep { Testing::Server->tested($_->[0]) } @SERVERS) {
     subtest $name => sub {
         my $run = Testing::Server->start($name, 't/data/native.psgi', journal => 1, %option);
         run_checks($run, $kind);
-        $run->stop;
     };
 }
 

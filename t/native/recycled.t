@@ -68,7 +68,6 @@ for (grep { Testing::Server->tested($_->[0]) } @ENDS) {
     subtest "$name: $how" => sub {
         my $run = Testing::Server->start($name, 't/data/native.psgi', journal => 1, %option);
         clients_reconnect($run, $how);
-        $run->stop;
     };
 }
 
@@ -78,8 +77,6 @@ subtest_once 'Starlet: TERM just before accept' => sub {
     my $client = $run->get('/keep');
     ok $client->read_until(qr/data: kept by \d+\r\n\r\n/), 'a stream begins';
     ok $client->read_until(qr/retry: \d+\r\n/),            'it ends with its worker, though no other client comes';
-    $client->leave;
-    $run->stop;
 };
 
 subtest_once 'a killed worker ends its own streams only' => sub {
@@ -105,7 +102,6 @@ subtest_once 'a killed worker ends its own streams only' => sub {
         my $pid = eval { $run->ask('/pid') };
         $pid && $pid ne $dead && $pid ne $alive;
     };
-    $run->stop;
 };
 
 done_testing;

@@ -220,7 +220,6 @@ for (grep { Testing::Server->tested($_->[0]) } @SERVERS) {
         $is_late = $kind eq 'late';
         my $run = Testing::Server->start($name, 't/data/callbacks.psgi', journal => 1, env => \%env, %option);
         run_checks($run, $kind);
-        $run->stop;
     };
 }
 

@@ -17,8 +17,7 @@ my %env      = (OUTBOX_DSN => $database->dsn, OUTBOX_SOCKET => $shell->folder . 
 
 for my $name (qw(Twiggy Feersum)) {
     subtest $name => sub {
-        Testing::Server->require_or_skip_all($name);
-        my $server = Testing::Server->start($name, 't/outbox/worker.psgi', env => \%env);
+        my $server = Testing::Server->start_or_skip_all($name, 't/outbox/worker.psgi', env => \%env);
         my $client = Testing::Client->get($server->port, '/events');
         is $server->ask("/$name"), 'committed', 'a request commits';
         ok $client->read_until(qr{^data: /$name\r?$}m), 'the worker publishes it';
@@ -26,27 +25,24 @@ for my $name (qw(Twiggy Feersum)) {
         $server->ask('/stop');
         ok wait_until($DEADLINE, sub { !defined $outbox->stats->{follower} }),
             'the end of the object gives the lease to the next one';
-        $client->leave;
     };
 }
 
 subtest 'an object that nobody keeps' => sub {
-    Testing::Server->require_or_skip_all('Twiggy');
-    my $server = Testing::Server->start('Twiggy', 't/outbox/worker.psgi', env => {%env, OUTBOX_FREED => 1});
+    my $server = Testing::Server->start_or_skip_all('Twiggy', 't/outbox/worker.psgi', env => {%env, OUTBOX_FREED => 1});
     $server->ask('/error');
     like $server->log, qr/the follower is freed before it has begun: keep what follow returns/, 'the log says so';
 };
 
 subtest 'a worker that has the file open' => sub {
-    Testing::Server->require_or_skip_all('Twiggy');
-    my $server = Testing::Server->start('Twiggy', 't/outbox/worker.psgi', env => {%env, OUTBOX_KEPT => 1});
+    my $server = Testing::Server->start_or_skip_all('Twiggy', 't/outbox/worker.psgi', env => {%env, OUTBOX_KEPT => 1});
     ok wait_until($DEADLINE, sub { $server->log =~ /this process has \S+ open, and SQLite loses its locks when/ }),
         'the follower does not share it, and says so';
 };
 
 subtest 'Starman' => sub {
-    Testing::Server->require_or_skip_all('Starman');
-    my $server = Testing::Server->start('Starman', 't/outbox/worker.psgi', env => {%env, OUTBOX_NO_LOOP => 1});
+    my $server =
+        Testing::Server->start_or_skip_all('Starman', 't/outbox/worker.psgi', env => {%env, OUTBOX_NO_LOOP => 1});
     like $server->ask('/error'), qr/follow needs an event loop.*run "eventsource outbox" as a process of its own, /,
         'a server that blocks has no loop';
     $server = Testing::Server->start('Starman', 't/outbox/worker.psgi', env => \%env);

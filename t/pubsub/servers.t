@@ -87,7 +87,6 @@ check 'a subscriber that reconnects receives what it missed' => sub {
     ok $back->read_until(qr/data: perl\n(?:.+\n)*\n/),
         'a subscriber that reconnects receives the events that it missed';
     is scalar @{events($back)}, 2, 'a subscriber that reconnects receives no other event';
-    $back->leave;
 };
 
 check 'names are literal' => sub {
@@ -105,7 +104,6 @@ check 'names are literal' => sub {
         publish($server, $published,         'for this node');
         ok $subscriber->read_until(qr/for this node\n(?:.+\n)*\n/), "$what: the node's event comes";
         is scalar @{events($subscriber)}, 1, "$what: no event of another node arrives";
-        $subscriber->leave;
     }
 };
 
@@ -156,7 +154,6 @@ check 'chunked bodies' => sub {
     else {
         is $client->status, 411, "$name cannot read a chunked body, and says so: 411";
     }
-    $subscriber->leave;
 };
 
 check 'nodes by host' => sub {
@@ -166,7 +163,6 @@ check 'nodes by host' => sub {
         my $subscriber = subscriber($server, $path, class => 'HostClient', host => $host);
         publish($server, '/eventsource/news', "to $host");
         ok $subscriber->read_until(qr/data: to \Q$host\E/), "a node by host: $host$path";
-        $subscriber->leave;
     }
 };
 
@@ -183,7 +179,6 @@ for my $name (Testing::Server->names) {
     subtest $name => sub {
         my $server = Testing::Server->start($name, 't/pubsub/pubsub.psgi', workers => 1);
         run_checks($server);
-        $server->stop;
     };
 }
 
@@ -195,7 +190,6 @@ for my $name (Testing::Server->tested(qw(Starman Twiggy Feersum uWSGI))) {
         my %workers = $name eq 'Twiggy' ? () : (workers => 4);
         my $server = Testing::Server->start($name, 't/pubsub/pubsub.psgi', %workers, env => {PUBSUB_HUB => "of-$name"});
         run_checks($server);
-        $server->stop;
     };
 }
 
@@ -219,8 +213,6 @@ sub do_not_publish {
     my $subscriber = subscriber($server, '/eventsource/news');
     ok wait_until(sub { $server->log =~ /^EventSource::Hub: this server has several.*name => 'shop'/m }),
         'a stream is open all the same, with a warning that names the remedy';
-    $subscriber->leave;
-    $server->stop;
     return;
 }
 

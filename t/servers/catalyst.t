@@ -50,14 +50,12 @@ for my $name (Testing::Server->tested(sort keys %IS_LOOP)) {
         subtest 'a held stream on the server\'s writer' => sub { is_held($server, '/stream/kept', 'writer') }
             if $IS_LOOP{$name};
         unlike $server->log, qr/\[error\]|uninitialized|Can't/, 'the server reports no error';
-        $server->stop;
     };
 }
 
 subtest 'a plugin that wraps the write of Catalyst\'s writer' => sub {
     my $server = Testing::Server->start('HTTP::Server::PSGI', $PSGI, env => {CATALYST_WRAPPED => 1});
     is_whole($server, '/stream/one', 'writer', '1.1');
-    $server->stop;
 };
 
 done_testing;

@@ -23,8 +23,7 @@ APPLICATION
 
 for my $name ('HTTP::Server::PSGI', 'Twiggy') {
     subtest $name => sub {
-        Testing::Server->require_or_skip_all($name);
-        my $server = Testing::Server->start($name, $psgi, env => \%ELSEWHERE);
+        my $server = Testing::Server->start_or_skip_all($name, $psgi, env => \%ELSEWHERE);
         for my $turn (1, 2) {
             my $client = Testing::Client->get($server->port, '/');
             $client->read_all;

@@ -14,8 +14,6 @@ for my $native ('auto', 0) {
     );
     my $client = Testing::Client->get($server->port, '/hub?channels=a');
     ok $client->read_until(qr/^id: /m), "native => $native: the stream begins" or diag $server->log;
-    $client->leave;
-    $server->stop;
 }
 
 done_testing;

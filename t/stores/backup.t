@@ -136,8 +136,7 @@ subtest 'other stores are not backed up so' => sub {
         like $error_of->($_[0], 'relative'), qr/absolute path of a new file, in UTF-8 at \Q$0\E line/,
             'a path is checked where it is given';
     };
-    Testing::Redis->require_or_skip_all;
-    my $redis = Testing::Redis->start;
+    my $redis = Testing::Redis->start_or_skip_all;
     with_hub "$folder/s",
         {redis => $redis->url},
         sub { like $error_of->($_[0], "$folder/none"), qr/in Redis: back that up by its own means/, 'one in Redis' };

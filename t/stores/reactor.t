@@ -50,8 +50,7 @@ sub goes_on_ok {
 
 subtest 'a store in a file' => sub { goes_on_ok({file => "$folder/events.db"}) };
 subtest 'a store in Redis'  => sub {
-    Testing::Redis->require_or_skip_all;
-    my $redis = Testing::Redis->start;
+    my $redis = Testing::Redis->start_or_skip_all;
     goes_on_ok({redis => $redis->url});
 };
 

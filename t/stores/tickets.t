@@ -133,8 +133,7 @@ subtest 'a file' => sub {
 };
 
 subtest 'Redis' => sub {
-    Testing::Redis->require_or_skip_all;
-    my $redis   = Testing::Redis->start(appendonly => 'always');
+    my $redis   = Testing::Redis->start_or_skip_all(appendonly => 'always');
     my @hubs    = map { hub($_, {redis => $redis->url}) } 'one', 'two';
     my @clients = map { client($_) } @hubs;
     my $epoch   = ($hubs[0]->epoch, $hubs[1]->epoch)[1];

@@ -73,7 +73,6 @@ subtest 'hundreds of items, and a bridge that is killed in their midst' => sub {
     $alice->publish('hundreds', 'last', text('last'));
     $bridge->data('hundreds', $count + 1);
     is scalar @{$bridge->events_now('hundreds')}, $count + 1, 'none comes again';
-    $bridge->stop;
 };
 
 subtest 'a hub that shows channels in data' => sub {
@@ -116,7 +115,6 @@ subtest 'Prosody is killed' => sub {
     my @said = $bridge->log =~ /^eventsource xmpp: (no connection|connected as)/mg;
     is_deeply [@said[0, 1, -1]], ['connected as', 'no connection', 'connected as'], 'it says both';
     cmp_ok scalar @said, '<=', 4, 'and not again and again';
-    $bridge->stop;
 };
 
 subtest 'the holder of the lease is killed' => sub {
@@ -132,8 +130,6 @@ subtest 'the holder of the lease is killed' => sub {
     wait_until($DEADLINE, sub { $first->has_ended });
     $alice->publish('lease', $_, text("item $_")) for 4 .. 5;
     is_deeply $bridge->data('lease', 5), [map { "item $_" } 1 .. 5], 'and continues when the first is killed';
-    $first->stop;
-    $bridge->stop;
 };
 
 subtest 'the hub process is killed' => sub {
@@ -152,8 +148,7 @@ subtest 'the hub process is killed' => sub {
 };
 
 subtest 'two machines that share a store' => sub {
-    Testing::Redis->require_or_skip_all;
-    my $redis = Testing::Redis->start;
+    my $redis = Testing::Redis->start_or_skip_all;
     my @machines =
         map { Testing::XMPPBridge->new({$_->(), prefix => 'p/'}, 'machines') } sub { $prosody->as_component },
         sub { $prosody->as_client };

@@ -39,7 +39,6 @@ subtest 'payloads of a publisher, through Prosody' => sub {
     $bridge->start;
     $alice->publish('news', 'last', text('last'));
     is scalar @{$bridge->data('news', @texts + 2)}, @texts + 2, 'and nothing comes again';
-    $bridge->stop;
 };
 
 my $server = Testing::XMPPServer->new;

@@ -51,7 +51,6 @@ subtest 'a server without TLS' => sub {
     my $bridge = Testing::XMPPBridge->new({$plain->as_client}, 'news')->start('--no-tls');
     ok wait_until($DEADLINE, sub { $bridge->log =~ /no subscription to the node news: item-not-found/ }),
         'unless that is asked for';
-    $bridge->stop;
 };
 
 subtest 'a server that is away' => sub {
@@ -72,7 +71,6 @@ subtest 'a password that is changed while the bridge runs' => sub {
         'it says when it tries again';
     ok !$bridge->program->has_ended, 'and does not end';
     is scalar(() = $bridge->log =~ /refuses/g), 1, 'it says so once';
-    $bridge->stop;
 };
 
 subtest 'a wrong command line' => sub {

@@ -21,7 +21,6 @@ subtest 'start: only what comes later, also of nodes that come later' => sub {
     $alice->publish('late', 1, text('late'));
     is_deeply $bridge->data('news', 1), ['new'],  'an item that was there is not published';
     is_deeply $bridge->data('late', 1), ['late'], 'the first item of a later node is';
-    $bridge->stop;
 };
 
 subtest 'format' => sub {
@@ -32,7 +31,6 @@ subtest 'format' => sub {
     $bridge->stop;
     $bridge = Testing::XMPPBridge->new({%as, prefix => 'x/'}, 'feed')->start('--format', 'xml');
     like $bridge->data('x/feed', 1)->[0], qr{\A<entry .*<title>Title</title></entry>\z}, 'xml: the payload';
-    $bridge->stop;
 };
 
 subtest 'newest_first: a service that lists its newest item first, as ejabberd does' => sub {
@@ -40,7 +38,6 @@ subtest 'newest_first: a service that lists its newest item first, as ejabberd d
     my $bridge = Testing::XMPPBridge->new({$server->as_component}, 'news')->start('--newest-first', '--poll', 600);
     $server->accept->follow(news => join '', map { "<item id='$_'>" . text("item $_") . '</item>' } 3, 2, 1);
     is_deeply $bridge->data('news', 3), ['item 1', 'item 2', 'item 3'], 'the oldest is published first';
-    $bridge->stop;
 };
 
 done_testing;

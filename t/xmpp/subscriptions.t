@@ -45,7 +45,6 @@ subtest 'a service without its data, on the same connection' => sub {
     $server->list_subscriptions('elsewhere')->follow('news', '<item id="1">' . text('one') . '</item>');
     is_deeply $bridge->data('news', 1), ['one'], 'is subscribed to again, and asked for its items';
     is losses($bridge), 1, 'which the bridge says';
-    $bridge->stop;
 };
 
 subtest 'a notification' => sub {
@@ -62,7 +61,6 @@ subtest 'a notification' => sub {
         $server->follow('news');
         ok wait_until($DEADLINE, sub { losses($bridge) }), "$name: the bridge says that its subscription has ended";
         is losses($bridge), 1, 'once: that of another JID does not count';
-        $bridge->stop;
     }
 };
 
@@ -85,7 +83,6 @@ subtest 'a service that lists no subscriptions' => sub {
     $server->list_subscriptions('news')->list('news');
     $server->list_subscriptions->follow('news');
     is losses($bridge), 2, 'it is believed again when another list has had some';
-    $bridge->stop;
 };
 
 done_testing;

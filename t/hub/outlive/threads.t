@@ -22,7 +22,6 @@ for my $path ('/hub', '/filtered') {
     my $id     = $self->hub->publish(news => $path);
     ok $client->read_until(qr/^id: \Q$id\E\r?\n\r?\n/m), "$path: the stream has the event";
     is_deeply [$self->relays], [], "$path: its thread serves it, and no process is forked";
-    $client->leave;
 }
 like $self->{server}->log,
     qr/occupies its worker: the server has several threads.*: give it processes instead of threads$/m,

@@ -56,6 +56,13 @@ sub start_again {
     return $self->run({%{$before || {}}, %environment}, @command);
 }
 
+# Starts one, or skips the test if it is missing here. The arguments are those of start.
+sub start_or_skip_all {
+    my $class = shift;
+    $class->require_or_skip_all(@_);
+    return $class->start(@_);
+}
+
 # Starts it, and waits until it accepts connections.
 sub run {
     my ($self, $environment, @command) = @_;

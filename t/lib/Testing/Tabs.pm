@@ -99,6 +99,14 @@ sub open {
     return $tab;
 }
 
+# Publishes so many of the next numbers, and tests that each tab has all.
+sub each_receives_ok {
+    my ($self, $count, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    $self->publish($count);
+    return $self->each_has_all_ok($name);
+}
+
 # Publishes so many of the next numbers.
 sub publish {
     my ($self, $count) = @_;
