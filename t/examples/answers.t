@@ -148,5 +148,4 @@ subtest 'the hub process is killed' => sub {
 my @complaints = grep { !/status of 4(?:04|13)/ } $page->complaints;
 is_deeply \@complaints, [], 'the browser reports no other error than the question that is too long and the lost answer';
 $page->open('about:blank');
-$model->stop;
 done_testing;

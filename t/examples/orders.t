@@ -62,5 +62,4 @@ subtest 'the database is killed' => sub {
 };
 
 $browser->open('about:blank');
-$follower->stop;
 done_testing;

@@ -169,8 +169,6 @@ subtest 'the workers of prefork share a named hub' => sub {
     kill CONT => $worker;
     isnt $publisher, $worker, 'that one publishes an event';
     ok $_->read_until(qr/^data: one of $publisher\n/m), 'a client receives it' for $here, $there;
-    $_->leave for $here, $there;
-    $prefork->stop;
 };
 
 done_testing;

@@ -130,7 +130,6 @@ check 'requests are refused' => sub {
     my $secrets = subscriber($server, '/eventsource/secrets', headers => \@KEY);
     publish($server, '/eventsource/secrets', 'psst');
     ok $secrets->read_until(qr/data: psst/), 'an authorized client receives an event';
-    $secrets->leave;
 };
 
 check 'chunked bodies' => sub {

@@ -25,7 +25,6 @@ subtest 'the counters report the store' => sub {
     ok -s $file, 'the file has bytes';
     my $metrics = EventSource::Hub::Process->connect($machine->place)->openmetrics;
     like $metrics, qr/^eventsource_send_seconds_count\{hub="shop"\} 5$/m, 'the time of each event is measured';
-    $client->leave;
 };
 
 subtest 'the hub process is killed: clients come back and miss nothing' => sub {
@@ -44,7 +43,6 @@ subtest 'the hub process is killed: clients come back and miss nothing' => sub {
     ok $old->has('after 3'), 'a client with the first id resumes';
     is_deeply [$old->ids], [@ids[1 .. $#ids]], 'all that it has missed';
     is $old->gaps, 0, 'without a gap';
-    $_->leave for @clients, $old;
 };
 
 subtest 'the whole application is restarted: clients miss nothing' => sub {
@@ -64,7 +62,6 @@ subtest 'the whole application is restarted: clients miss nothing' => sub {
     my $oldest = client(id => $ids[0]);
     ok $oldest->has('restarted 2'), 'a client with the first id of all resumes';
     is_deeply [$oldest->ids], [@ids[1 .. $#ids]], 'all that it has missed';
-    $oldest->leave;
 };
 
 subtest 'the file is removed while the hub is down: clients receive a gap' => sub {
@@ -83,7 +80,6 @@ subtest 'the file is removed while the hub is down: clients receive a gap' => su
     ok $client->has('first of the new file'), 'and receives what is published then';
     isnt + ($id =~ /\A(\w+)-/)[0], ($ids[0] =~ /\A(\w+)-/)[0], 'the epoch is new';
     is $client->gaps, 1, 'it received one gap';
-    $client->leave;
 };
 
 $machine->end_ok;

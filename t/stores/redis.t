@@ -26,7 +26,6 @@ subtest 'an event published on any machine is received on all, in one order and 
     }
     my @seqs = map { $_->{id} =~ /-([0-9]+)\z/ } @published;
     is_deeply \@seqs, [sort { $a <=> $b } @seqs], 'the sequence numbers increase';
-    $_->leave for @clients;
 };
 
 subtest 'publishers on all machines at once have one order' => sub {
@@ -48,7 +47,6 @@ subtest 'publishers on all machines at once have one order' => sub {
         is_deeply [map { $_->{data} =~ /\A$port-([0-9]+)\z/ } @events], [1 .. 40],
             'the events of one publisher are in its order';
     }
-    $_->leave for @clients;
 };
 
 subtest 'a client that moves to another machine misses nothing and receives nothing twice' => sub {
@@ -72,7 +70,6 @@ subtest 'a client that moves to another machine misses nothing and receives noth
     $machines[2]->publish(moves => 'then here');
     ok $ahead->has('then here'), 'a client with the newest id of another machine receives the next event';
     is_deeply [$ahead->data, $ahead->gaps], ['then here', 0], 'and neither that event again nor a gap';
-    $ahead->leave;
 };
 
 subtest 'an id that the hub has not given is answered by a gap' => sub {
@@ -82,7 +79,6 @@ subtest 'an id that the hub has not given is answered by a gap' => sub {
         ok $client->has_gaps(1), "$id: the client receives a gap";
         $machines[2]->publish(moves => "after $id");
         ok $client->has("after $id"), 'and receives what is published then';
-        $client->leave;
     }
 };
 
@@ -108,7 +104,6 @@ subtest 'once: an event that is published again on another machine is published 
     $times{$_}++ for $client->data;
     is_deeply \%times, {map { ($_ => 1) } 'last', (map { "order $_" } 1 .. 6), map { "race $_" } 1 .. 20},
         'each event once, also when six publishers race';
-    $client->leave;
 };
 
 subtest 'ids of the application are the same everywhere' => sub {
@@ -124,7 +119,6 @@ subtest 'ids of the application are the same everywhere' => sub {
     my $client = client(1, channels => 'own', id => 'own/4');
     ok $client->has(6), 'a client resumes with such an id on another machine';
     is_deeply [$client->data, $client->gaps], [5, 6, 0], 'and receives what follows';
-    $client->leave;
 };
 
 subtest 'patterns match what is published on other machines' => sub {
@@ -138,7 +132,6 @@ subtest 'patterns match what is published on other machines' => sub {
     $client->move($machines[2]);
     ok $client->has('meanwhile'), 'a client of a pattern resumes on another machine';
     is $client->gaps, 0, 'without a gap';
-    $client->leave;
 };
 
 subtest 'the counters report the store' => sub {
@@ -188,7 +181,6 @@ subtest 'a hub process is killed: its clients come back and miss nothing' => sub
     my $old = client(0, channels => 'news', id => $ids[0]);
     ok $old->has('again 3'), 'a client with an id of before resumes';
     is_deeply [map { $_->{id} } $old->events], [@ids[1 .. $#ids]], 'all that it has missed';
-    $_->leave for @clients, $old;
 };
 
 subtest 'the whole application of a machine is restarted: its clients miss nothing' => sub {
@@ -203,7 +195,6 @@ subtest 'the whole application of a machine is restarted: its clients miss nothi
     ok $client->has('after the restart'), 'and comes back';
     is_deeply [map { $_->{id} } $client->events], \@ids, 'all events once and in order';
     is $client->gaps, 0, 'without a gap';
-    $client->leave;
 };
 
 $_->end_ok for @machines;

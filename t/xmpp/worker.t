@@ -41,6 +41,5 @@ is_deeply \@events,
     'data and fields are those of the code, nothing is published for undef, retractions have another type, purges none';
 like $server->log, qr/item broken of the node news is not published: this item is broken/,
     'an item for which the code dies is reported';
-$client->leave;
 
 done_testing;
