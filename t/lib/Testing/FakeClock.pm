@@ -1,6 +1,5 @@
 package Testing::FakeClock;
-use strict;
-use warnings;
+use Testing;
 
 # A clock of the day for programs that a test starts, which differs from that of the machine and can be stepped while they run
 # (libfaketime). The monotonic clock is the real one. Redis does not start with that library, so its own is compiled here.

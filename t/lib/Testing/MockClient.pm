@@ -1,6 +1,5 @@
 package Testing::MockClient;
-use strict;
-use warnings;
+use Testing;
 
 # The client of an application that runs in the test process, under Plack::Test's MockHTTP. It has the interface of
 # Testing::Client, but a response arrives as a whole.

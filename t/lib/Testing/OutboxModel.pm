@@ -1,6 +1,5 @@
 package Testing::OutboxModel;
-use strict;
-use warnings;
+use Testing;
 
 # Followers of an outbox (EventSource::XS::Outbox::Follower) in a world of which a scheduler decides: producers, a database
 # (Testing::OutboxModel::Database) and a hub (Testing::OutboxModel::Hub) in memory, and one clock. At random they act in any

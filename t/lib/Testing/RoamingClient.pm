@@ -1,6 +1,5 @@
 package Testing::RoamingClient;
-use strict;
-use warnings;
+use Testing;
 
 # A client that behaves as EventSource does: it keeps its last event ID, and connects again with it when its connection ends,
 # to the same machine or to another one. It keeps all events that it has received as a whole.
@@ -12,7 +11,6 @@ use warnings;
 
 use Carp                qw(croak);
 use Testing::Client     ();
-use Testing::Deadline   qw($DEADLINE wait_until);
 use Testing::Subscriber ();
 use Time::HiRes         qw(sleep);
 

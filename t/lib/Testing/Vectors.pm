@@ -1,6 +1,5 @@
 package Testing::Vectors;
-use strict;
-use warnings;
+use Testing;
 
 # The cases in t/data/vectors: recorded output of the original HTTP::ServerEvent and Plack::App::EventSource. The plain twins
 # of Testing::PlainFormatter must give it, too; random calls are compared with the twins.

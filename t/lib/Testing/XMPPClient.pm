@@ -1,6 +1,5 @@
 package Testing::XMPPClient;
-use strict;
-use warnings;
+use Testing;
 
 # A client of an XMPP server that is not ours: Net::XMPP, with an account of Testing::Prosody. It publishes to nodes.
 #
@@ -11,7 +10,6 @@ use warnings;
 use Carp     qw(croak);
 use Exporter qw(import);
 use Net::XMPP;
-use Testing::Deadline qw(wait_until);
 
 our @EXPORT_OK = qw(atom escaped json text);
 

@@ -1,6 +1,5 @@
 package Testing::XMPPServer;
-use strict;
-use warnings;
+use Testing;
 
 # A server of XMPP components that the test plays itself, byte by byte: for what no real server does.
 #
@@ -13,7 +12,6 @@ use warnings;
 use Carp       qw(croak);
 use IO::Select ();
 use IO::Socket::INET;
-use Testing::Deadline qw($DEADLINE);
 
 my $JID     = 'bridge.example.test';
 my $PUBSUB  = 'http://jabber.org/protocol/pubsub';

@@ -1,6 +1,5 @@
 package Testing::Clients::Install;
-use strict;
-use warnings;
+use Testing;
 
 # Installs the clients of xt/clients in the pinned versions, once, into target/clients. Nothing else of the tests needs
 # them, and nothing is installed where they cannot be fetched.

@@ -1,6 +1,5 @@
 package Testing::Database::SQLite;
-use strict;
-use warnings;
+use Testing;
 
 # A database of SQLite, in a file: see Testing::Database.
 #

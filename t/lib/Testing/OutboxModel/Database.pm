@@ -1,6 +1,5 @@
 package Testing::OutboxModel::Database;
-use strict;
-use warnings;
+use Testing;
 
 # A database in memory with the tables of an outbox, for Testing::OutboxModel: a row's number is given when it is written, its
 # transaction commits later or never, writers of a key wait for each other, and a follower reads what is committed. Followers

@@ -1,6 +1,5 @@
 package Testing::OutboxModel::Hub;
-use strict;
-use warnings;
+use Testing;
 
 # A hub in memory, for Testing::OutboxModel: it takes the events of a connection in their order, each once as long as it
 # remembers, refuses some for now and others for good, and may be killed. Followers reach it through connections, with the
