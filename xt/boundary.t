@@ -5,7 +5,7 @@ use lib 't/lib';
 use Testing;
 use Testing::SourceTree qw(distribution_files slurp);
 
-# The types of C, and the sizes of its arrays, as Rust names them.
+# The types of C, as Rust names them.
 my %RUST = (
     'char'              => 'u8',
     'const char *'      => '*const c_char',
@@ -17,10 +17,6 @@ my %RUST = (
     'uint32_t'          => 'u32',
     'uint64_t'          => 'u64',
     'uint8_t'           => 'u8',
-    ESX_LOSSES          => 7,
-    ESX_STORE_KIND_MAX  => 'KIND_MAX',
-    ESX_STORE_PLACE_MAX => 'PLACE_MAX',
-    ESX_STORE_ERROR_MAX => 'ERROR_MAX',
 );
 
 # The declarations of a struct of C, each as Rust writes it.
@@ -31,7 +27,7 @@ sub in_rust {
     for my $member (split /\s*,\s*/, $names) {
         my ($pointer, $name, $count) = $member =~ /\A([*]?)(\w+)(?:\[(\w+)\])?\z/ or die $member;
         my $rust = $RUST{$pointer ? "$type *" : $type} or die "$declaration: a new type";
-        $rust = "[$rust; " . ($RUST{$count} || $count) . ']' if defined $count;
+        $rust = "[$rust; $count]" if defined $count;
         push @members, "$name: $rust";
     }
     return @members;
@@ -62,7 +58,7 @@ is_deeply $in_rust{$_}, $in_c{$_}, "$_ is the same in C and in Rust"
 is_deeply [sort keys %in_rust], [sort keys %in_c], 'each struct of Rust that C knows is in the header';
 
 my $rust   = join '', map { slurp($_) } glob 'src/xs/*.rs';
-my %number = $header =~ /\bESX_(?:STORE_)?(\w+_MAX) = (\d+)/g;
+my %number = $header =~ /\bESX_(\w+_MAX) = (\d+)/g;
 for my $name (grep { $rust =~ /\bconst $_: usize/ } sort keys %number) {
     like $rust, qr/\bconst $name: usize = $number{$name};/, "$name has the same value";
 }
