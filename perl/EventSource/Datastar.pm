@@ -110,8 +110,8 @@ sub _attribute {
         : $name;
 }
 
-# Plack dies of a form that is malformed, so it reads a body without a type. A copy of the whole environment takes Feersum's
-# socket.
+# Plack dies of a form that is malformed, so it reads a body without a type. A copy of the whole environment may take the
+# server's socket.
 sub _body {
     my $env  = shift;
     my $body = 'EventSource::XS::RequestBody';
