@@ -45,29 +45,31 @@ impl Service {
     }
 }
 
-/// A client that has sent its request.
+/// A client, and what it has sent.
 #[derive(Debug)]
 pub struct Client {
     pub socket: OwnedFd,
     pub service: Service,
-    /// The bytes that it has sent.
+    /// The bytes of its head, as far as they have come.
     pub bytes: Vec<u8>,
 }
 
 #[derive(Debug)]
 struct Connection {
-    socket: OwnedFd,
-    service: Service,
+    client: Client,
     deadline: Instant,
     progress: Progress,
 }
 
 #[derive(Debug)]
 enum Progress {
-    /// The bytes of the head so far.
-    Reads(Vec<u8>),
+    Reads,
     /// The answer, how much of it was sent, and whether the client may still send something.
-    Writes { answer: Vec<u8>, sent: usize, is_complete: bool },
+    Writes {
+        answer: Vec<u8>,
+        sent: usize,
+        is_complete: bool,
+    },
     /// Until the client closes its side. If the connection were closed with unread bytes, it would be reset, and the client
     /// could lose the answer.
     Ends,
@@ -80,36 +82,25 @@ pub struct Connections {
     /// When the time is up of those that end, that read their heads and that write.
     deadlines: [BTreeSet<(Instant, u64)>; 3],
     next: u64,
-    /// The number of those for metrics.
-    metrics: usize,
 }
 
 impl Connections {
     pub fn new() -> Self {
-        Self { open: HashMap::new(), deadlines: Default::default(), next: FIRST_NUMBER, metrics: 0 }
+        Self { open: HashMap::new(), deadlines: Default::default(), next: FIRST_NUMBER }
     }
 
     pub fn len(&self) -> usize {
         self.open.len()
     }
 
-    fn len_of(&self, service: Service) -> usize {
-        match service {
-            Service::Streams => self.open.len() - self.metrics,
-            Service::Metrics => self.metrics,
-        }
-    }
-
     fn insert(&mut self, number: u64, connection: Connection) {
         self.deadlines[connection.rank()].insert((connection.deadline, number));
-        self.metrics += usize::from(connection.service == Service::Metrics);
         self.open.insert(number, connection);
     }
 
     fn remove(&mut self, number: u64) -> Option<Connection> {
         let connection = self.open.remove(&number)?;
         self.deadlines[connection.rank()].remove(&(connection.deadline, number));
-        self.metrics -= usize::from(connection.service == Service::Metrics);
         Some(connection)
     }
 
@@ -125,32 +116,32 @@ impl Connections {
     /// Closes the connections whose time is up. Those that have sent no whole head are sent an answer, if they take it at once.
     pub fn run_timers(&mut self, now: Instant, too_late: impl Fn() -> Vec<u8>) {
         while let Some((_, number)) = self.next_deadline().filter(|(deadline, _)| *deadline <= now) {
-            let overdue = self.remove(number).filter(|connection| matches!(connection.progress, Progress::Reads(_)));
+            let overdue = self.remove(number).filter(|connection| matches!(connection.progress, Progress::Reads));
             if let Some(connection) = overdue {
-                let _ = send(&connection.socket, &too_late(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+                let _ = send(&connection.client.socket, &too_late(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
             }
         }
     }
 
     /// Takes a connection that was accepted. Returns the client if its head is there already, as that of a proxy is.
     pub fn add(&mut self, socket: OwnedFd, service: Service, epoll: &Epoll, now: Instant) -> Option<Client> {
-        let progress = Progress::Reads(Vec::new());
-        let mut connection = Connection { socket, service, deadline: now + service.head_time(), progress };
+        let client = Client { socket, service, bytes: Vec::new() };
+        let mut connection = Connection { client, deadline: now + service.head_time(), progress: Progress::Reads };
         match connection.read() {
-            Step::Done => return None,
-            Step::Request(client) => return Some(connection.into_client(client)),
-            Step::Waits => {}
+            Step::Done => {}
+            Step::Request => return Some(connection.client),
+            Step::Waits => self.keep(connection, epoll),
         }
-        self.keep(connection, epoll);
         None
     }
 
     /// Waits for a connection from here on.
     fn keep(&mut self, connection: Connection, epoll: &Epoll) {
-        self.make_room(connection.service);
-        let mut added = epoll.add(connection.socket.as_fd(), self.next);
+        let Client { socket, service, .. } = &connection.client;
+        self.make_room(*service);
+        let mut added = epoll.add(socket.as_fd(), self.next);
         if matches!(connection.progress, Progress::Writes { .. }) {
-            added = added.and_then(|()| epoll.ask_for_room(connection.socket.as_fd(), self.next));
+            added = added.and_then(|()| epoll.ask_for_room(socket.as_fd(), self.next));
         }
         // Without memory in the kernel the connection is closed.
         if added.is_ok() {
@@ -161,8 +152,9 @@ impl Connections {
 
     /// Closes a connection of a service if it has as many as it may have.
     fn make_room(&mut self, service: Service) {
-        if self.len_of(service) >= service.most() {
-            self.close_first(|connection| connection.service == service);
+        let is_meant = |connection: &Connection| connection.client.service == service;
+        if self.open.values().filter(|connection| is_meant(connection)).count() >= service.most() {
+            self.close_first(is_meant);
         }
     }
 
@@ -184,7 +176,7 @@ impl Connections {
         let mut connection = self.remove(number)?;
         let was_writing = matches!(connection.progress, Progress::Writes { .. });
         let step = match connection.progress {
-            Progress::Reads(_) => connection.read(),
+            Progress::Reads => connection.read(),
             Progress::Writes { .. } if readiness.writable || readiness.hung_up => connection.write(now),
             Progress::Writes { .. } => Step::Waits,
             Progress::Ends => connection.drain(),
@@ -192,26 +184,26 @@ impl Connections {
         match step {
             Step::Waits => {
                 let has_written = was_writing && matches!(connection.progress, Progress::Ends);
-                if !has_written || epoll.ask(connection.socket.as_fd(), number, true, false).is_ok() {
+                if !has_written || epoll.ask(connection.client.socket.as_fd(), number, true, false).is_ok() {
                     self.insert(number, connection);
                 }
                 None
             }
             Step::Done => None,
-            Step::Request(bytes) => {
-                epoll.remove(connection.socket.as_fd()); // the client may become a stream
-                Some(connection.into_client(bytes))
+            Step::Request => {
+                epoll.remove(connection.client.socket.as_fd()); // the client may become a stream
+                Some(connection.client)
             }
         }
     }
 
     /// Answers a client. What it has sent beside its head is not read.
     pub fn answer(&mut self, client: Client, answer: Vec<u8>, epoll: &Epoll, now: Instant) {
-        let Client { socket, service, bytes } = client;
-        let head = Head::read(&bytes);
-        let is_complete = matches!(&head, Ok(Some(head)) if head.len == bytes.len() && !head.has_body());
+        let head = Head::read(&client.bytes);
+        let is_complete = matches!(&head, Ok(Some(head)) if head.len == client.bytes.len() && !head.has_body());
         let progress = Progress::Writes { answer, sent: 0, is_complete };
-        let mut connection = Connection { socket, service, deadline: now + ANSWER_TIME, progress };
+        let client = Client { bytes: Vec::new(), ..client };
+        let mut connection = Connection { client, deadline: now + ANSWER_TIME, progress };
         if let Step::Waits = connection.write(now) {
             self.keep(connection, epoll);
         }
@@ -225,7 +217,7 @@ enum Step {
     /// It is to be closed.
     Done,
     /// Its head is complete or refused.
-    Request(Vec<u8>),
+    Request,
 }
 
 impl Connection {
@@ -233,22 +225,18 @@ impl Connection {
     fn rank(&self) -> usize {
         match self.progress {
             Progress::Ends => 0,
-            Progress::Reads(_) => 1,
+            Progress::Reads => 1,
             Progress::Writes { .. } => 2,
         }
     }
 
-    fn into_client(self, bytes: Vec<u8>) -> Client {
-        Client { socket: self.socket, service: self.service, bytes }
-    }
-
     /// Reads the head, or a part of it.
     fn read(&mut self) -> Step {
-        let Progress::Reads(bytes) = &mut self.progress else { return Step::Waits };
+        let Client { socket, bytes, .. } = &mut self.client;
         let from = bytes.len();
         let mut room = [MaybeUninit::<u8>::uninit(); MAX_HEAD];
         loop {
-            match recv(&self.socket, &mut room[from..], RecvFlags::DONTWAIT) {
+            match recv(&*socket, &mut room[from..], RecvFlags::DONTWAIT) {
                 Ok(((received, _), _)) => {
                     bytes.extend_from_slice(received);
                     break;
@@ -265,11 +253,11 @@ impl Connection {
             return Step::Waits; // a head that comes byte by byte is not read from its beginning each time
         }
         if bytes.ends_with(b"\r\n\r\n") && bytes[0].is_ascii_uppercase() {
-            return Step::Request(std::mem::take(bytes)); // the head is mostly whole, and is read by whoever takes it
+            return Step::Request; // the head is mostly whole, and is read by whoever takes it
         }
         match Head::read(bytes) {
             Ok(None) => Step::Waits,
-            Ok(Some(_)) | Err(Refusal::Malformed | Refusal::TooLarge) => Step::Request(std::mem::take(bytes)),
+            Ok(Some(_)) | Err(Refusal::Malformed | Refusal::TooLarge) => Step::Request,
         }
     }
 
@@ -277,14 +265,14 @@ impl Connection {
     fn write(&mut self, now: Instant) -> Step {
         let Progress::Writes { answer, sent, is_complete } = &mut self.progress else { return Step::Waits };
         while *sent < answer.len() {
-            match send(&self.socket, &answer[*sent..], SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            match send(&self.client.socket, &answer[*sent..], SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Ok(count) => *sent += count,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Step::Waits,
                 Err(_) => return Step::Done,
             }
         }
-        if *is_complete || shutdown(&self.socket, Shutdown::Write).is_err() {
+        if *is_complete || shutdown(&self.client.socket, Shutdown::Write).is_err() {
             return Step::Done;
         }
         (self.progress, self.deadline) = (Progress::Ends, now + ANSWER_TIME);
@@ -294,7 +282,7 @@ impl Connection {
     /// Reads what the client still sends.
     fn drain(&mut self) -> Step {
         let mut ignored = [0; MAX_HEAD];
-        match recv(&self.socket, &mut ignored, RecvFlags::DONTWAIT) {
+        match recv(&self.client.socket, &mut ignored, RecvFlags::DONTWAIT) {
             Ok((_, 0)) => Step::Done,
             Ok(_) | Err(Errno::INTR | Errno::AGAIN) => Step::Waits,
             Err(_) => Step::Done,
