@@ -5,16 +5,14 @@
 //! With lexopt 0.3, the smallest library of the field, and the same messages this file has 10 lines more and
 //! the program 6 kB: it hands over option after option, too, and neither knows their names nor says what is wrong with a value.
 
-use crate::http::{Endpoint, Hosts};
+use crate::http::Endpoint;
 use crate::store::check_built;
 use eventsource_xs::remote::Place;
 use eventsource_xs::store_settings::VARIABLE;
 use eventsource_xs::wire::{Name, NamedSettings, StoreSettings};
 use std::error::Error;
 use std::ffi::OsString;
-use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -83,12 +81,10 @@ pub struct Arguments {
     pub program: Option<PathBuf>,
     /// The descriptor of the state with which `run` continues.
     pub state: Option<u32>,
-    pub idle_exit: Option<Duration>,
-    pub grace: Option<Duration>,
-    /// The store, instead of that of the workers' settings.
-    pub store: Option<StoreSettings>,
+    /// The settings that it names. They go before all others.
+    pub settings: NamedSettings,
     /// Where monitors read the metrics, and more names of the host that they may ask for.
-    pub metrics: Option<(SocketAddr, Vec<String>)>,
+    pub metrics: Option<(Endpoint, Vec<String>)>,
     /// Where a proxy connects for streams.
     pub http: Option<Endpoint>,
     /// True if lines of the log are objects.
@@ -111,9 +107,7 @@ impl Arguments {
             is_started: false,
             program: None,
             state: None,
-            idle_exit: None,
-            grace: None,
-            store: None,
+            settings: NamedSettings::default(),
             metrics: None,
             http: None,
             logs_objects: false,
@@ -132,8 +126,8 @@ impl Arguments {
                 "--name" => parsed.name = Name::new(&value()?).map_err(|error| error.to_string())?,
                 "--socket" => parsed.socket = Some(value()?.into()),
                 "--timeout" => parsed.timeout = seconds(&word, &value()?)?,
-                "--idle-exit" => parsed.idle_exit = Some(seconds(&word, &value()?)?),
-                "--grace" => parsed.grace = Some(seconds(&word, &value()?)?),
+                "--idle-exit" => parsed.settings.idle_exit = Some(seconds(&word, &value()?)?),
+                "--grace" => parsed.settings.grace = Some(seconds(&word, &value()?)?),
                 "--store" | "--store-from" => drop(value()?),
                 "--metrics" => parsed.metrics = Some(metrics(&value()?)?),
                 "--http" => parsed.http = Some(Endpoint::of_streams(&value()?)?),
@@ -194,7 +188,7 @@ impl Arguments {
             _ => StoreSettings::parse(&text, self.timeout).map_err(|message| format!("{what}: {message}"))?,
         };
         check_built(&parsed).map_err(|message| format!("{what}: {message}"))?;
-        self.store = Some(parsed);
+        self.settings.store = Some(parsed);
         Ok(())
     }
 
@@ -212,26 +206,13 @@ impl Arguments {
 
     /// Listens for monitors, if that is asked for.
     pub fn listen_for_monitors(&self) -> io::Result<Option<OwnedFd>> {
-        let address = self.metrics.as_ref().map(|(address, _)| *address);
-        let listen = |address| Endpoint::Tcp(address).listen().map_err(|error| cannot("--metrics", &address, &error));
-        address.map(listen).transpose()
+        self.metrics.as_ref().map(|(endpoint, _)| listen("--metrics", endpoint)).transpose()
     }
 
     /// Listens for the proxy, if that is asked for and systemd does not.
     pub fn listen_for_streams(&self, of_systemd: Option<OwnedFd>) -> io::Result<Option<OwnedFd>> {
-        let listen = |endpoint: &Endpoint| endpoint.listen().map_err(|error| cannot("--http", endpoint, &error));
-        of_systemd.map_or_else(|| self.http.as_ref().map(listen).transpose(), |socket| Ok(Some(socket)))
-    }
-
-    /// Returns the names under which monitors may ask.
-    pub fn metrics_hosts(&self) -> Hosts {
-        Hosts::new(self.metrics.iter().flat_map(|(_, names)| names.clone()))
-    }
-
-    /// Returns the settings that the command line names. They go before all others.
-    pub fn settings(&self) -> NamedSettings {
-        let (idle_exit, grace, store) = (self.idle_exit, self.grace, self.store.clone());
-        NamedSettings { idle_exit, grace, store, ..NamedSettings::default() }
+        let listen = || self.http.as_ref().map(|endpoint| listen("--http", endpoint)).transpose();
+        of_systemd.map_or_else(listen, |socket| Ok(Some(socket)))
     }
 }
 
@@ -252,11 +233,11 @@ fn command_of(command: &str, words: &[String]) -> Result<Subcommand, String> {
 }
 
 /// Reads an address with a port, and names of hosts, with commas between them.
-fn metrics(value: &str) -> Result<(SocketAddr, Vec<String>), String> {
+fn metrics(value: &str) -> Result<(Endpoint, Vec<String>), String> {
     let mut words = value.split(',').map(str::to_owned);
     let text = words.next().unwrap_or_default();
     let wrong = |_| format!("--metrics must be an address and a port, such as 127.0.0.1:9464, not {text}");
-    let (address, names) = (text.parse().map_err(wrong)?, words.collect::<Vec<_>>());
+    let (address, names) = (Endpoint::Tcp(text.parse().map_err(wrong)?), words.collect::<Vec<_>>());
     let is_name = |name: &str| {
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
     };
@@ -288,8 +269,9 @@ fn seconds(option: &str, value: &str) -> Result<Duration, String> {
     seconds.ok_or_else(|| format!("{option} must be a number of seconds, not {value}"))
 }
 
-fn cannot(option: &str, place: &dyn fmt::Display, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot listen on {place} for {option}: {error}"))
+fn listen(option: &str, endpoint: &Endpoint) -> io::Result<OwnedFd> {
+    let cannot = |error: io::Error| format!("cannot listen on {endpoint} for {option}: {error}");
+    endpoint.listen().map_err(|error| io::Error::new(error.kind(), cannot(error)))
 }
 
 #[cfg(test)]
@@ -302,7 +284,7 @@ mod tests {
 
     /// Returns the settings of a hub whose workers give none.
     fn settings(line: &str) -> NamedSettings {
-        parse(&format!("run --socket /run/shop {line}")).expect("a command").settings()
+        parse(&format!("run --socket /run/shop {line}")).expect("a command").settings
     }
 
     #[test]
@@ -329,7 +311,7 @@ mod tests {
             store => panic!("{store:?}"),
         }
         assert_eq!(settings("--store memory").store, Some(StoreSettings::Memory));
-        assert_eq!(parse("run").expect("a command").store, None);
+        assert_eq!(settings("").store, None);
     }
 
     #[test]

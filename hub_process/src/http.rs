@@ -7,4 +7,4 @@ mod monitor;
 
 pub use connections::{Client, Connections, Head, Refusal, Service, FIRST_NUMBER};
 pub use endpoint::Endpoint;
-pub use monitor::{refusal, Hosts};
+pub use monitor::refusal;

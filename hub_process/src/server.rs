@@ -94,7 +94,7 @@ fn begin(options: Arguments) -> Result<Server, Box<dyn Error>> {
         log_message(&format!("the process before, {before}, was killed or has crashed: {what}"));
     }
     let read = ReadChannels::new(place.name().as_str(), place.socket(), is_new_hub, Instant::now());
-    let precedence = Precedence::of(&options, place, options.settings().or(kept));
+    let precedence = Precedence::of(&options, place, options.settings.clone().or(kept));
     let mut server = Server::new(options, own_program()?, instance, sockets, precedence)?;
     server.operator.read = read;
     Ok(server)

@@ -47,7 +47,7 @@ impl Precedence {
 
     /// Begins with what is known already.
     pub fn of(options: &Arguments, place: Place, known: NamedSettings) -> Self {
-        let precedence = Self { decided: options.settings(), known, place };
+        let precedence = Self { decided: options.settings.clone(), known, place };
         precedence.write_kept();
         precedence
     }

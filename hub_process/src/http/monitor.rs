@@ -6,41 +6,33 @@
 use super::connections::Head;
 use std::net::IpAddr;
 
-/// The names under which monitors may ask, besides addresses and `localhost`.
-#[derive(Clone, Debug, Default)]
-pub struct Hosts(Vec<String>);
-
-impl Hosts {
-    /// The name of this machine, if it can be read, and more names.
-    pub fn new(names: impl Iterator<Item = String>) -> Self {
-        Self(names.chain(own_name()).collect())
-    }
-
-    /// Says whether a host, with or without a port, is this one.
-    fn has(&self, authority: &str) -> bool {
-        let end = authority.rfind(':').filter(|at| authority[at + 1..].bytes().all(|byte| byte.is_ascii_digit()));
-        let host = if authority.ends_with(']') { authority } else { &authority[..end.unwrap_or(authority.len())] };
-        let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let is = |name: &String| name.eq_ignore_ascii_case(host);
-        host.is_empty()
-            || address.parse::<IpAddr>().is_ok()
-            || host.eq_ignore_ascii_case("localhost")
-            || self.0.iter().any(is)
-    }
+/// Says whether a host, with or without a port, is this one: an address, `localhost`, or the name of this machine, or one of
+/// these.
+fn is_known(authority: &str, names: &[String]) -> bool {
+    let end = authority.rfind(':').filter(|at| authority[at + 1..].bytes().all(|byte| byte.is_ascii_digit()));
+    let host = if authority.ends_with(']') { authority } else { &authority[..end.unwrap_or(authority.len())] };
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let is = |name: &str| name.eq_ignore_ascii_case(host);
+    host.is_empty()
+        || address.parse::<IpAddr>().is_ok()
+        || is("localhost")
+        || names.iter().any(|name| is(name))
+        || own_name().is_some_and(|name| is(&name))
 }
 
 fn own_name() -> Option<String> {
     std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim_end().to_owned())
 }
 
-/// Returns the status and the text with which a request is refused that is not for the metrics.
-pub fn refusal(head: &Head<'_>, hosts: &Hosts) -> Option<(&'static str, &'static str)> {
+/// Returns the status and the text with which a request is refused that is not for the metrics. Monitors may ask for these
+/// names, too.
+pub fn refusal(head: &Head<'_>, names: &[String]) -> Option<(&'static str, &'static str)> {
     let host = head.field("host").unwrap_or_default();
     let host = String::from_utf8_lossy(&host);
     let (host, path) = absolute(head.target).unwrap_or((&host, head.target));
     let path = path.split('?').next().unwrap_or_default();
     match (head.method, path) {
-        _ if !hosts.has(host) => Some((
+        _ if !is_known(host, names) => Some((
             "403 Forbidden",
             "this name is not known here: write it behind the address, --metrics ADDRESS:PORT,NAME\n",
         )),
@@ -64,7 +56,7 @@ mod tests {
     /// Returns the status of a refusal.
     fn request_of(head: &str) -> &str {
         let head = Head::read(head.as_bytes()).expect("a head").expect("a whole head");
-        let refusal = refusal(&head, &Hosts::new(["hub.example".to_owned()].into_iter()));
+        let refusal = refusal(&head, &["hub.example".to_owned()]);
         refusal.map_or("", |(status, _)| &status[..3])
     }
 

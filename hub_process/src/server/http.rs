@@ -69,9 +69,10 @@ pub(super) fn serve(server: &mut Server, number: u64, readiness: Readiness, now:
 
 /// Takes a request. The hub is asked for a client with a ticket, and for metrics; every other one is answered.
 fn take(server: &mut Server, client: Client, now: Instant) {
+    let hosts = server.options.metrics.as_ref().map_or(&[][..], |(_, hosts)| hosts);
     let answer = match Head::read(&client.bytes) {
         Ok(Some(head)) => match client.service {
-            Service::Metrics => match (http::refusal(&head, &server.options.metrics_hosts()), head.method == "HEAD") {
+            Service::Metrics => match (http::refusal(&head, hosts), head.method == "HEAD") {
                 (None, is_head) => return send_metrics(server, client, is_head, now),
                 (Some((status, body)), is_head) => response(status, PLAIN, body, is_head),
             },
