@@ -13,6 +13,10 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+/// The numbers of the sockets for HTTP clients in the epoll set.
+pub const HTTP_STREAMS: u64 = 3;
+pub const HTTP_METRICS: u64 = 4;
+
 /// The time for which no connection is accepted when this process has no descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -71,48 +75,33 @@ impl Acceptor {
 }
 
 /// The sockets at which HTTP clients connect.
-#[derive(Debug, Default)]
-pub struct Sockets {
-    pub streams: Option<OwnedFd>,
-    pub metrics: Option<OwnedFd>,
-    /// True if the file of the socket for streams is removed at the end: systemd's stays.
-    pub is_own: bool,
-}
-
-impl Sockets {
-    /// Takes over the sockets that the program before this one has kept, as they were handed over.
-    pub fn resume(handed: &HandedProcess) -> io::Result<Self> {
-        let take = |number: Option<u32>| number.map(take_kept).transpose();
-        let (streams, metrics) = (take(handed.streams)?, take(handed.metrics)?);
-        Ok(Self { streams, metrics, is_own: handed.removes_streams })
-    }
-}
-
-/// The sockets, while connections are accepted.
 #[derive(Debug)]
 pub struct Listening {
     pub streams: Option<Acceptor>,
     metrics: Option<Acceptor>,
+    /// True if the file of the socket for streams is removed at the end: systemd's stays.
     is_own: bool,
     /// True if the file could not be made again.
     is_file_missing: bool,
 }
 
 impl Listening {
-    /// Waits for connections from here on. The numbers are those of the sockets for streams and for metrics in the epoll set.
-    pub fn new(sockets: Sockets, epoll: &Epoll, [streams, metrics]: [u64; 2]) -> io::Result<Self> {
+    /// Waits for connections from here on, for streams and for metrics.
+    pub fn new(streams: Option<OwnedFd>, metrics: Option<OwnedFd>, is_own: bool, epoll: &Epoll) -> io::Result<Self> {
         let accept =
             |socket: Option<OwnedFd>, number| socket.map(|socket| Acceptor::new(socket, epoll, number)).transpose();
-        if let Some(socket) = &sockets.streams {
+        if let Some(socket) = &streams {
             defer_accept(socket.as_fd()); // a proxy sends its request at once
             limit_unsent(socket.as_fd());
         }
-        Ok(Self {
-            streams: accept(sockets.streams, streams)?,
-            metrics: accept(sockets.metrics, metrics)?,
-            is_own: sockets.is_own,
-            is_file_missing: false,
-        })
+        let (streams, metrics) = (accept(streams, HTTP_STREAMS)?, accept(metrics, HTTP_METRICS)?);
+        Ok(Self { streams, metrics, is_own, is_file_missing: false })
+    }
+
+    /// Takes over the sockets that the program before this one has kept, as they were handed over.
+    pub fn resume(handed: &HandedProcess, epoll: &Epoll) -> io::Result<Self> {
+        let take = |number: Option<u32>| number.map(take_kept).transpose();
+        Self::new(take(handed.streams)?, take(handed.metrics)?, handed.removes_streams, epoll)
     }
 
     pub fn of(&mut self, service: Service) -> Option<&mut Acceptor> {
@@ -235,13 +224,13 @@ mod tests {
         let path = folder.join("shop.sock");
         let endpoint = Endpoint::Unix(path.clone());
         let epoll = Epoll::new().expect("an epoll set");
-        let sockets = |is_own| Sockets { streams: endpoint.listen().ok(), metrics: None, is_own };
+        let listen = |is_own| Listening::new(endpoint.listen().ok(), None, is_own, &epoll).expect("it listens");
         let connects = |listening: &mut Listening| {
             let _client = UnixStream::connect(&path).ok()?;
             listening.of(Service::Streams)?.accept(&epoll, Instant::now())
         };
         for is_own in [true, false] {
-            let mut listening = Listening::new(sockets(is_own), &epoll, [1, 2]).expect("it listens");
+            let mut listening = listen(is_own);
             for time in 1..=3 {
                 let _ = std::fs::remove_file(&path);
                 listening.restore_file(&endpoint, &epoll);
@@ -251,7 +240,7 @@ mod tests {
             }
             listening.close(Some(&endpoint));
         }
-        let mut listening = Listening::new(sockets(true), &epoll, [1, 2]).expect("it listens");
+        let mut listening = listen(true);
         std::fs::remove_dir_all(&folder).expect("its own folder");
         listening.restore_file(&endpoint, &epoll);
         assert!(listening.is_file_missing);

@@ -18,7 +18,7 @@ use crate::http::{Connections, Service, FIRST_NUMBER};
 use crate::inherited::InstanceLock;
 use crate::leases::Leases;
 use crate::lifetime::{DueAction, Lifetime};
-use crate::listening::{raise_limit, Acceptor, Descriptors, Listening, Sockets};
+use crate::listening::{raise_limit, Acceptor, Descriptors, Listening, HTTP_METRICS, HTTP_STREAMS};
 use crate::new_program::own_program;
 use crate::operator_log::{send_lines, Operator};
 use crate::peers::{End, Peers, FIRST_TOKEN, MAX_PEERS};
@@ -56,8 +56,6 @@ const STORE_LINGER: Duration = Duration::from_secs(5);
 const LISTENER: u64 = 0;
 const SIGNALS: u64 = 1;
 const MAIL: u64 = 2;
-const HTTP_STREAMS: u64 = 3;
-const HTTP_METRICS: u64 = 4;
 const _: () = assert!(HTTP_METRICS < FIRST_TOKEN);
 
 /// Serves a hub until nobody needs it or the process is asked to end.
@@ -77,10 +75,10 @@ pub fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
 
 /// Begins to serve a hub, and listens for HTTP clients.
 fn begin(options: Arguments) -> Result<Server, Box<dyn Error>> {
-    let place = options.place()?;
-    let (instance, sockets) = InstanceLock::take(&options, &place, |of_systemd| {
+    let (place, epoll) = (options.place()?, Epoll::new()?);
+    let (instance, listening) = InstanceLock::take(&options, &place, |of_systemd| {
         let (metrics, is_own) = (options.listen_for_monitors()?, of_systemd.is_none());
-        Ok(Sockets { streams: options.listen_for_streams(of_systemd)?, metrics, is_own })
+        Listening::new(options.listen_for_streams(of_systemd)?, metrics, is_own, &epoll)
     })?;
     let is_new_hub = !place.log().exists();
     process_log::keep_lines(&place.log()); // from here on the folder is known to be this user's alone
@@ -95,7 +93,7 @@ fn begin(options: Arguments) -> Result<Server, Box<dyn Error>> {
     }
     let read = ReadChannels::new(place.name().as_str(), place.socket(), is_new_hub, Instant::now());
     let precedence = Precedence::of(&options, place, options.settings.clone().or(kept));
-    let mut server = Server::new(options, own_program()?, instance, sockets, precedence)?;
+    let mut server = Server::new(options, own_program()?, instance, epoll, listening, precedence)?;
     server.operator.read = read;
     Ok(server)
 }
@@ -144,16 +142,16 @@ impl Server {
         options: Arguments,
         program: PathBuf,
         instance: InstanceLock,
-        sockets: Sockets,
+        epoll: Epoll,
+        listening: Listening,
         precedence: Precedence,
     ) -> Result<Self, Box<dyn Error>> {
-        let (signals, epoll, now) = (calls::signals()?, Epoll::new()?, Instant::now());
+        let (signals, now) = (calls::signals()?, Instant::now());
         epoll.add(signals.as_fd(), SIGNALS)?;
         let mailbox = runtime::mailbox()?;
         let has_mail = mailbox.open()?;
         epoll.add(has_mail.as_fd(), MAIL)?;
         let acceptor = Acceptor::new(instance.listener.try_clone()?.into(), &epoll, LISTENER)?;
-        let listening = Listening::new(sockets, &epoll, [HTTP_STREAMS, HTTP_METRICS])?;
         runtime::linger(LINGER);
         if options.logs_objects {
             write_objects(options.name.as_str());
