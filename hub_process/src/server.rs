@@ -112,8 +112,6 @@ struct Server {
     /// The socket at which peers connect.
     acceptor: Acceptor,
     listening: Listening,
-    /// When this program has begun to serve.
-    begun: Instant,
     /// When the process looks next whether its files are in their places.
     file_check: Instant,
     /// The number of descriptors that the process may have, as of this turn.
@@ -166,7 +164,6 @@ impl Server {
             instance,
             acceptor,
             listening,
-            begun: now,
             file_check: now + FILE_CHECK,
             descriptor_limit: calls::limit(),
             connections: Connections::new(),

@@ -55,9 +55,9 @@ pub(super) fn accept(server: &mut Server, service: Service, now: Instant) {
 }
 
 /// Returns true while this process is new and its hub is about to begin.
-fn awaits_hub(Server { current, begun, .. }: &Server, now: Instant) -> bool {
+fn awaits_hub(Server { current, operator, .. }: &Server, now: Instant) -> bool {
     let within = if current.hub.is_some() { BEGIN_WITHIN } else { PEER_WITHIN };
-    now < *begun + within && current.handle().is_none() && current.cannot_begin.is_none()
+    operator.age(now) < within && current.handle().is_none() && current.cannot_begin.is_none()
 }
 
 /// Continues with a connection that is ready.
