@@ -23,10 +23,10 @@ pub const FIRST_TOKEN: u64 = 16;
 /// The interval of checks for peers whose time may be over.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Hashes tokens. This process gives them, one after the other, so nobody chooses some that collide. With SipHash the three
+/// Hashes tokens, and ids of streams. This process gives them, one after the other, so nobody chooses some that collide. With SipHash the three
 /// times that a publish looks its peer up took 5 % of its instructions (callgrind, publishes without responses).
 #[derive(Debug, Default)]
-struct TokenHasher(u64);
+pub struct TokenHasher(u64);
 
 impl Hasher for TokenHasher {
     fn write(&mut self, bytes: &[u8]) {
@@ -42,7 +42,7 @@ impl Hasher for TokenHasher {
     }
 }
 
-type ByToken<T> = HashMap<u64, T, BuildHasherDefault<TokenHasher>>;
+pub type ByToken<T> = HashMap<u64, T, BuildHasherDefault<TokenHasher>>;
 
 /// The connections, by their tokens.
 #[derive(Debug)]

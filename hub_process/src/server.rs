@@ -292,7 +292,7 @@ impl Server {
         // An event that waits for the store is worth as much as a worker.
         let waits = self.arrival.is_waiting() || self.current.stored().is_some_and(|stored| stored.has_waiting());
         let workers = self.peers.workers() + usize::from(waits);
-        match self.lifetime.update(workers, self.streams.count, self.peers.take_use(), now) {
+        match self.lifetime.update(workers, self.streams.count(), self.peers.take_use(), now) {
             Some(DueAction::EndStreams) => self.streams.end_all_with_retry(),
             // A command that is connected may be about to publish.
             Some(DueAction::Exit) if self.peers.count() > 0 => self.lifetime.postpone_exit(now),
@@ -341,7 +341,7 @@ impl Server {
     fn descriptors(&self) -> Descriptors {
         let has_store = self.current.hub.as_ref().is_some_and(ServedHub::has_store);
         let clients = self.connections.len() + self.waiting_clients;
-        let (peers, streams) = (self.peers.len(), self.streams.count);
+        let (peers, streams) = (self.peers.len(), self.streams.count());
         Descriptors { most: self.descriptor_limit, peers, clients, streams, has_store }
     }
 

@@ -1,12 +1,11 @@
 //! The streams that workers have handed over.
 
 use crate::ids_ahead::IdsAhead;
-use crate::peers::End;
+use crate::peers::{ByToken, End};
 use eventsource_xs::reactor::Ending;
 use eventsource_xs::runtime::{self, HandoverFile, OpenOptions, Pushed, StreamHandle};
 use eventsource_xs::stream::{Reason, Settings, StreamId};
 use eventsource_xs::wire::{Handover, Open, Response, StreamProgress, MAX_FRAME_BYTES};
-use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -19,7 +18,7 @@ const LEAST_KEEPALIVE: Duration = Duration::from_millis(10);
 pub const OWN: Opener = Opener { peer: 0, number: 0 };
 
 /// The opener of a stream: a worker's connection, and the number that it has given the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Opener {
     pub peer: u64,
     pub number: u64,
@@ -134,75 +133,49 @@ impl ServedStream {
     }
 }
 
-/// The record of the stream in one slot of the library. Most streams of a large hub were released.
-#[derive(Debug, Default)]
-enum StreamSlot {
-    #[default]
-    Free,
+/// A stream of the library. Most streams of a large hub were released.
+#[derive(Debug)]
+enum StreamRecord {
     Served(Box<ServedStream>),
-    Released(Released),
+    /// Its opener no longer holds it.
+    Released(Opener),
 }
 
-/// A stream that its opener no longer holds.
-#[derive(Clone, Copy, Debug)]
-struct Released {
-    /// The serial number of the library.
-    serial: u32,
-    /// The connection that the end is reported to, if it is still there.
-    opener: Opener,
-}
-
-impl StreamSlot {
-    fn id(&self, slot: u32) -> Option<StreamId> {
+impl StreamRecord {
+    /// Returns the connection that the end is reported to, if it is still there.
+    fn opener(&self) -> Opener {
         match self {
-            Self::Free => None,
-            Self::Served(stream) => Some(stream.handle.id()),
-            Self::Released(released) => Some(StreamId { slot, serial: released.serial }),
+            Self::Served(stream) => stream.opener,
+            Self::Released(opener) => *opener,
         }
     }
 }
 
-/// All streams, by the slots that the library gives them.
+/// All streams until their ends are taken, by the ids that the library gives them.
 #[derive(Debug, Default)]
 pub struct Streams {
-    slots: Vec<StreamSlot>,
-    /// Streams that have ended, whose slots have others already, until their ends are taken.
-    displaced: HashMap<u64, StreamSlot>,
-    pub count: usize,
+    records: ByToken<StreamRecord>,
     /// The streams whose clients are ahead of the hub.
     pub ahead: IdsAhead,
 }
 
 impl Streams {
+    pub fn count(&self) -> usize {
+        self.records.len()
+    }
+
     /// Adds a stream, and returns its id.
     pub fn insert(&mut self, stream: ServedStream) -> u64 {
-        let id = stream.handle.id();
-        self.set(id.slot, StreamSlot::Served(Box::new(stream)));
-        id.into()
-    }
-
-    fn set(&mut self, number: u32, slot: StreamSlot) {
-        let index = number as usize;
-        if index >= self.slots.len() {
-            self.slots.resize_with(index + 1, StreamSlot::default);
-        }
-        self.count += 1;
-        let before = std::mem::replace(&mut self.slots[index], slot);
-        if let Some(id) = before.id(number) {
-            self.displaced.insert(id.into(), before);
-        }
-    }
-
-    fn slot(&mut self, id: StreamId) -> Option<&mut StreamSlot> {
-        let slot = self.slots.get_mut(id.slot as usize)?;
-        (slot.id(id.slot) == Some(id)).then_some(slot)
+        let id = stream.handle.id().into();
+        self.records.insert(id, StreamRecord::Served(Box::new(stream)));
+        id
     }
 
     /// Returns a stream that its opener holds.
     pub fn get_mut(&mut self, id: u64) -> Option<&mut ServedStream> {
-        match self.slot(id.into())? {
-            StreamSlot::Served(stream) => Some(stream),
-            _ => None,
+        match self.records.get_mut(&id)? {
+            StreamRecord::Served(stream) => Some(stream),
+            StreamRecord::Released(_) => None,
         }
     }
 
@@ -215,54 +188,34 @@ impl Streams {
 
     /// Called when the opener no longer holds the stream. It continues if it is subscribed.
     pub fn release(&mut self, id: u64) {
-        let id = StreamId::from(id);
-        if let Some(slot @ StreamSlot::Served(_)) = self.slot(id) {
-            if let StreamSlot::Served(stream) = std::mem::take(slot) {
-                *slot = StreamSlot::Released(Released { serial: id.serial, opener: stream.opener });
-                stream.release();
-            }
+        let Some(opener) = self.get_mut(id).map(|stream| stream.opener) else { return };
+        if let Some(StreamRecord::Served(stream)) = self.records.insert(id, StreamRecord::Released(opener)) {
+            stream.release();
         }
     }
 
     /// Removes a stream that has ended, and returns the connection that the end is reported to.
     pub fn remove(&mut self, id: StreamId) -> Option<Opener> {
         self.ahead.remove(id.into());
-        let slot = match self.slot(id) {
-            Some(slot) => std::mem::take(slot),
-            None => self.displaced.remove(&id.into())?,
-        };
-        self.count -= 1;
-        match slot {
-            StreamSlot::Free => None,
-            StreamSlot::Served(stream) => Some(stream.opener),
-            StreamSlot::Released(released) => Some(released.opener),
-        }
+        self.records.remove(&id.into()).map(|record| record.opener())
     }
 
     /// Ends all streams, which no worker holds, after their clients are sent a reconnection time.
     pub fn end_all_with_retry(&self) {
-        for (number, slot) in (0..).zip(&self.slots) {
-            match slot {
-                StreamSlot::Served(stream) => stream.handle.end_with_retry(),
-                _ => slot.id(number).into_iter().for_each(runtime::end_with_retry),
+        for (id, record) in &self.records {
+            match record {
+                StreamRecord::Served(stream) => stream.handle.end_with_retry(),
+                StreamRecord::Released(_) => runtime::end_with_retry((*id).into()),
             }
         }
     }
-}
 
-/// Handing over to another program.
-impl Streams {
-    /// Appends the openers of all streams.
+    /// Hands the openers of all streams over to another program.
     pub fn hand_over(&self, file: &mut HandoverFile) {
-        for (slot, number) in self.slots.iter().zip(0..) {
-            let (Opener { peer, number: of_opener }, pushed) = match slot {
-                StreamSlot::Free => continue,
-                StreamSlot::Served(stream) => (stream.opener, Some(stream.pushed)),
-                StreamSlot::Released(released) => (released.opener, None),
-            };
-            if let Some(stream) = slot.id(number).map(u64::from) {
-                file.add(&Handover::Opener { stream, peer, number: of_opener, pushed });
-            }
+        for (stream, record) in &self.records {
+            let pushed = if let StreamRecord::Served(stream) = record { Some(stream.pushed) } else { None };
+            let Opener { peer, number } = record.opener();
+            file.add(&Handover::Opener { stream: *stream, peer, number, pushed });
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::new_program;
 use crate::peers::Peers;
 use crate::process_log::{self, log_message};
 use crate::settings::Precedence;
-use crate::streams::{Opener, ServedStream, OWN};
+use crate::streams::{Opener, ServedStream};
 use eventsource_xs::hub::{FirstBlock, Presence, PresenceChange, SubscribeRequest};
 use eventsource_xs::remote::calls::{send, Epoll, Readiness, Wait};
 use eventsource_xs::stream::{Reason, StreamId};
@@ -52,17 +52,13 @@ impl Arrival {
 }
 
 /// The handed-over stream, without its socket.
+#[derive(Default)]
 struct Known {
+    /// [`OWN`](crate::streams::OWN) if none is named.
     opener: Opener,
     /// The number of bytes that its opener has pushed, if that holds it.
     pushed: Option<u64>,
     presences: Vec<Presence>,
-}
-
-impl Default for Known {
-    fn default() -> Self {
-        Self { opener: OWN, pushed: None, presences: Vec::new() }
-    }
 }
 
 /// Returns the process that has handed over.

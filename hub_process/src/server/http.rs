@@ -263,6 +263,6 @@ impl Server {
     fn room_for_streams(&self) -> usize {
         let hub = self.current.hub.as_ref();
         let room = self.descriptors().for_streams();
-        room.min(hub.map_or(usize::MAX, |hub| hub.settings.max_streams)).saturating_sub(self.streams.count)
+        room.min(hub.map_or(usize::MAX, |hub| hub.settings.max_streams)).saturating_sub(self.streams.count())
     }
 }

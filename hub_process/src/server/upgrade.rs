@@ -47,7 +47,7 @@ impl Server {
         let asked = self.current.own().and_then(|hub| hub.ask(Question::reports()).ok());
         let counted = asked.and_then(|answer| answer.reply().counted().ok());
         let entries = counted.map_or(0, |counted| counted.hub.events + counted.hub.keys);
-        try_memory(entries + self.streams.count as u64)?;
+        try_memory(entries + self.streams.count() as u64)?;
         // It is on the command line.
         self.current.precedence.place.socket().to_str().ok_or("the path of the socket is not UTF-8")?;
         let program = Program::open(program)?;
