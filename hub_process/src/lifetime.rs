@@ -1,6 +1,6 @@
 //! When the process has nothing to do any more.
 
-use eventsource_xs::wire::{HubSettings, NamedSettings};
+use eventsource_xs::wire::HubSettings;
 use std::time::{Duration, Instant};
 
 /// The time for which the end of the process is postponed.
@@ -33,15 +33,9 @@ impl Lifetime {
         Self { idle_exit, grace, without_worker: Some(now), idle: Some(now), has_ended_streams: false }
     }
 
-    /// Takes over the times that a peer has named.
-    pub fn adopt(&mut self, named: &NamedSettings) {
-        self.idle_exit = named.idle_exit.unwrap_or(self.idle_exit);
-        self.grace = named.grace.unwrap_or(self.grace);
-    }
-
-    /// Returns settings with the times that count now.
-    pub fn with_times(&self, settings: HubSettings) -> HubSettings {
-        HubSettings { idle_exit: self.idle_exit, grace: self.grace, ..settings }
+    /// Takes over the times that the hub has now.
+    pub fn adopt(&mut self, settings: &HubSettings) {
+        (self.idle_exit, self.grace) = (settings.idle_exit, settings.grace);
     }
 
     /// Takes note of what there is: workers, streams, and whether anything else uses the process. Returns what is due.

@@ -322,6 +322,7 @@ impl ServedHub {
         }
         self.claimed = wanted.named.clone().or(std::mem::take(&mut self.claimed));
         (own.max_streams, own.show_channel) = (wanted.all.max_streams, wanted.all.show_channel);
+        (own.idle_exit, own.grace) = (wanted.all.idle_exit, wanted.all.grace);
         if own.hub.retention != *retention || own.max_topics != wanted.all.max_topics {
             own.hub.retention = retention.clone();
             own.max_topics = wanted.all.max_topics;

@@ -1,7 +1,6 @@
 //! The first message of a connection: a greeting, which may begin the hub, or a control request of a command.
 
 use super::Server;
-use crate::lifetime::Lifetime;
 use crate::peers::{End, MAX_PEERS};
 use crate::process_log::log_message;
 use crate::protocol;
@@ -89,7 +88,7 @@ fn greet_as(server: &mut Server, from: u64, role: Role, now: Instant) -> Result<
             server.peers.get_mut(of.number).and_then(|worker| worker.show_channel)
         }
     };
-    let Server { peers, current, lifetime, .. } = server;
+    let Server { peers, current, .. } = server;
     if let Some(peer) = peers.get_mut(from) {
         (peer.is_greeted, peer.show_channel) = (true, show_channel);
     }
@@ -97,7 +96,7 @@ fn greet_as(server: &mut Server, from: u64, role: Role, now: Instant) -> Result<
         peers.wait_for_hub(from, now);
         return Ok(());
     }
-    let welcome = welcome(current, lifetime, from)?;
+    let welcome = welcome(current, from)?;
     peers.answer(from, &welcome);
     Ok(())
 }
@@ -118,7 +117,7 @@ fn take_settings(server: &mut Server, given: &NamedSettings) -> Result<bool, Fai
             return Ok(false);
         }
     }
-    server.lifetime.adopt(&wanted.named);
+    server.lifetime.adopt(&wanted.all);
     server.current.precedence.remember(&wanted.named);
     Ok(true)
 }
@@ -150,11 +149,10 @@ fn add_calls(server: &mut Server, calls: u64, of: WorkerId) -> Result<(), Failur
 }
 
 /// Returns the welcome of a peer, by its number.
-pub(super) fn welcome(current: &CurrentHub, lifetime: &Lifetime, number: u64) -> Result<Response<'static>, Failure> {
+pub(super) fn welcome(current: &CurrentHub, number: u64) -> Result<Response<'static>, Failure> {
     let (Some(hub), Some(epoch)) = (current.hub.as_ref(), current.epoch().map(Into::into)) else {
         return Err(not_begun());
     };
     let (name, pid, credits) = (current.precedence.place.name().clone(), std::process::id(), WINDOW_BYTES);
-    let settings = lifetime.with_times(hub.settings.clone());
-    Ok(Response::Welcome(Box::new(Welcome { name, pid, number, epoch, settings, credits })))
+    Ok(Response::Welcome(Box::new(Welcome { name, pid, number, epoch, settings: hub.settings.clone(), credits })))
 }

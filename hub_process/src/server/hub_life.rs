@@ -110,7 +110,7 @@ impl Server {
 
     /// Called when the hub has perhaps begun: workers are sent its epoch, and those who wait for it are welcomed or accepted.
     pub(super) fn follow_beginning(&mut self) {
-        let Self { current, peers, lifetime, listening, .. } = self;
+        let Self { current, peers, listening, .. } = self;
         if current.handle().is_none() {
             return;
         }
@@ -122,7 +122,7 @@ impl Server {
             peers.announce_epoch(epoch);
         }
         for token in peers.take_waiting(|_| true) {
-            let welcome = welcome(current, lifetime, token);
+            let welcome = welcome(current, token);
             peers.answer(token, &welcome.unwrap_or_else(Response::Rejected));
         }
     }
