@@ -4,8 +4,8 @@ use crate::inherited::take_kept;
 use eventsource_xs::remote::calls::{is_connection, peer_process, receive, send, Epoll, Wait};
 use eventsource_xs::runtime::HandoverFile;
 use eventsource_xs::wire::{
-    Credits, Failure, FrameBuffer, HandedPeer, Handover, Hello, Name, NamedSettings, Response, Role, ShowChannel,
-    MAX_GREETING_BYTES, WINDOW_BYTES,
+    Credits, Failure, FrameBuffer, HandedPeer, Handover, Hello, Name, NamedSettings, Reply, Response, Role,
+    ShowChannel, MAX_GREETING_BYTES, WINDOW_BYTES,
 };
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -182,18 +182,14 @@ impl Peer {
 
     /// Checks that a peer that has not greeted has sent no more than a greeting may have. `bytes` is the length of a frame.
     pub fn check_greeting(&self, bytes: usize) -> Result<(), End> {
-        match self.is_greeted || bytes <= MAX_GREETING_BYTES + FRAME_LENGTH_BYTES {
-            true => Ok(()),
-            false => Err(End::Flood),
-        }
+        let may_be = self.is_greeted || bytes <= MAX_GREETING_BYTES + FRAME_LENGTH_BYTES;
+        may_be.then_some(()).ok_or(End::Flood)
     }
 
     /// Checks that each descriptor belongs to a stream: at most one, whose message has not arrived completely.
     pub fn check_descriptors(&self) -> Result<(), End> {
-        match self.descriptors.len() <= usize::from(!self.inbox.is_empty()) {
-            true => Ok(()),
-            false => Err(End::Descriptors),
-        }
+        let may_be = self.descriptors.len() <= usize::from(!self.inbox.is_empty());
+        may_be.then_some(()).ok_or(End::Descriptors)
     }
 
     /// Takes the descriptor that has come with a request. Returns nothing if this process could not take it, or if it is not a
@@ -215,10 +211,10 @@ impl Peer {
         }
     }
 
-    /// Refuses a request, unless no response is wanted.
-    pub fn refuse(&mut self, request: u64, failure: Failure) {
+    /// Answers a request, unless no response is wanted.
+    pub fn reply(&mut self, request: u64, result: Result<Reply, Failure>) {
         if request > 0 {
-            self.answer(&Response::Reply { request, result: Err(failure) });
+            self.answer(&Response::Reply { request, result });
         }
     }
 

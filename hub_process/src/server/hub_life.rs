@@ -63,12 +63,10 @@ impl Server {
             }
             peers.answer_with(peer, |peer| {
                 match (result, ended) {
-                    (Ok(_), Some(count)) => {
-                        peer.answer(&Response::Reply { request, result: Ok(Reply::Number(count as u64)) });
-                    }
+                    (Ok(_), Some(count)) => peer.reply(request, Ok(Reply::Number(count as u64))),
                     (Ok(id), None) if request > 0 => peer.answer(&Response::Published { request, id: &id }),
                     (Ok(_), None) => {}
-                    (Err(failure), _) => peer.refuse(request, failure),
+                    (Err(failure), _) => peer.reply(request, Err(failure)),
                 }
                 peer.grant(bytes);
             });

@@ -49,7 +49,8 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
             let id = peer.streams.get(&stream).copied();
             let checked = hub.as_ref().map_or(Ok(()), |hub| hub.check(&subscription.presence, peer.show_channel));
             let subscribed = checked.and_then(|()| subscribe(hub, operator, streams, id, subscription, now));
-            respond(peer, request, subscribed.map(|()| Reply::Done))
+            peer.reply(request, subscribed.map(|()| Reply::Done));
+            Ok(())
         }
         Request::Begin { stream } => with_stream(peer, streams, stream, ServedStream::begin),
         Request::End { stream, reason, discards } => {
@@ -143,7 +144,7 @@ fn publish(
         Ok(Published::Id(id)) if request > 0 => peer.answer(&Response::Published { request, id: &id }),
         Ok(Published::Id(_)) => {}
         Ok(Published::Waits) => return Ok(()),
-        Err(failure) => peer.refuse(request, failure),
+        Err(failure) => peer.reply(request, Err(failure)),
     }
     peer.grant(bytes);
     Ok(())
@@ -285,7 +286,7 @@ fn elect(peer: &mut Peer, leases: &mut Leases, lease: u64, name: &[u8]) -> Resul
     }
     match leases.elect(candidate, name) {
         Ok(is_held) => peer.answer(&elected(candidate, is_held)),
-        Err(failure) => peer.refuse(lease, failure),
+        Err(failure) => peer.reply(lease, Err(failure)),
     }
     Ok(())
 }
@@ -299,15 +300,7 @@ fn elected(candidate: Candidate, is_held: bool) -> Response<'static> {
     Response::Elected { lease: candidate.lease, is_held }
 }
 
-/// Answers a request, if a response is wanted.
-fn respond(peer: &mut Peer, request: u64, result: Result<Reply, Failure>) -> Result<(), End> {
-    if request > 0 {
-        peer.answer(&Response::Reply { request, result });
-    }
-    Ok(())
-}
-
 /// Answers the request of a peer in this turn.
 fn reply(peers: &mut Peers, peer: u64, request: u64, result: Result<Reply, Failure>) {
-    peers.answer_with(peer, |peer| _ = respond(peer, request, result));
+    peers.answer_with(peer, |peer| peer.reply(request, result));
 }
