@@ -31,7 +31,7 @@ impl IdsAhead {
     /// Lets a stream wait until the hub has published a sequence number. `is_proven` tells whether only a hub of this epoch can
     /// have given that number.
     pub fn wait_for(&mut self, stream: u64, seq: u64, is_proven: bool, now: Instant) {
-        let ahead = StreamAhead::new(stream, seq, is_proven, now);
+        let ahead = StreamAhead::new(seq, is_proven, now);
         self.streams.entry(stream).or_insert_with(|| ahead.clone()).also(&ahead);
     }
 
@@ -62,18 +62,20 @@ impl IdsAhead {
         if self.streams.is_empty() || self.looked_at.is_some_and(|at| now < at + CHECK) {
             return None;
         }
-        self.looked_at = Some(now);
         let (last_seq, is_up) = store();
+        // A store counts as down while nobody looked, for example because the machine stood still.
+        let looked_at = self.looked_at.replace(now);
+        let was_up = is_up && looked_at.is_none_or(|at| now.saturating_duration_since(at) < UP);
         let mut lost = None;
-        self.streams.retain(|_, ahead| {
+        self.streams.retain(|stream, ahead| {
             if ahead.seq <= last_seq {
                 return false; // the reactor knows
             }
-            let is_over = ahead.is_over(is_up, now);
+            let is_over = ahead.is_over(was_up, now);
             if is_over && ahead.proves_loss() {
                 lost = lost.max(Some(ahead.seq));
             } else if is_over {
-                end(ahead.stream);
+                end(*stream);
             }
             !is_over
         });
@@ -84,7 +86,6 @@ impl IdsAhead {
 /// A stream that waits.
 #[derive(Clone, Debug)]
 struct StreamAhead {
-    stream: u64,
     /// The sequence number that it waits for.
     seq: u64,
     /// True if only a hub of this epoch can have given that number.
@@ -93,13 +94,11 @@ struct StreamAhead {
     until: Instant,
     /// Until when it waits at most.
     at_most: Instant,
-    /// When somebody looked last whether the store was up.
-    looked_at: Instant,
 }
 
 impl StreamAhead {
-    fn new(stream: u64, seq: u64, is_proven: bool, now: Instant) -> Self {
-        Self { stream, seq, is_proven, until: now + LEAST, at_most: now + MOST, looked_at: now }
+    fn new(seq: u64, is_proven: bool, now: Instant) -> Self {
+        Self { seq, is_proven, until: now + LEAST, at_most: now + MOST }
     }
 
     /// Adds another subscription to a wait. The wait for both is not longer than that for the first one.
@@ -114,12 +113,9 @@ impl StreamAhead {
         self.is_proven && self.until < self.at_most
     }
 
-    /// Returns true if the wait is over. Call it often: a store counts as up if it was up at each call, and as down while
-    /// nobody called, for example because the machine stood still.
-    fn is_over(&mut self, is_up: bool, now: Instant) -> bool {
-        let stood_still = now.saturating_duration_since(self.looked_at) >= UP;
-        self.looked_at = now;
-        if !is_up || stood_still {
+    /// Returns true if the wait is over. `was_up` tells whether the store was up since the last call.
+    fn is_over(&mut self, was_up: bool, now: Instant) -> bool {
+        if !was_up {
             self.until = self.until.max(now + UP).min(self.at_most);
         }
         now >= self.until
@@ -133,9 +129,9 @@ mod tests {
     #[test]
     fn a_stream_that_subscribes_again_and_again_waits_once_for_the_highest_number() {
         let now = Instant::now();
-        let mut ahead = StreamAhead::new(1, 7, false, now);
+        let mut ahead = StreamAhead::new(7, false, now);
         for (seq, is_proven) in [(9, true), (8, false), (9, false)] {
-            ahead.also(&StreamAhead::new(1, seq, is_proven, now + LEAST));
+            ahead.also(&StreamAhead::new(seq, is_proven, now + LEAST));
         }
         assert_eq!((ahead.seq, ahead.proves_loss()), (9, true));
         let is_over = |second: &u64| ahead.is_over(true, now + Duration::from_secs(*second));
@@ -189,7 +185,7 @@ mod tests {
             (0..100, 60, false),
         ] {
             let start = Instant::now();
-            let mut ahead = StreamAhead::new(1, 7, true, start);
+            let mut ahead = StreamAhead::new(7, true, start);
             let is_over = |second: &u64| {
                 let now = start + Duration::from_secs(*second);
                 ahead.is_over(!down.contains(second), now)
@@ -203,12 +199,15 @@ mod tests {
     #[test]
     fn a_process_that_stood_still_has_read_nothing_meanwhile() {
         for (resumes, is_read) in [(6, true), (58, false)] {
-            let start = Instant::now();
-            let mut ahead = StreamAhead::new(1, 7, true, start);
-            let mut is_over = |second| ahead.is_over(true, start + Duration::from_secs(second));
-            assert!(!is_over(1));
-            assert_eq!((resumes..).find(|second| is_over(*second)), Some((resumes + 3).min(60)));
-            assert_eq!(ahead.proves_loss(), is_read);
+            let (start, mut ids, mut lost) = (Instant::now(), IdsAhead::default(), None);
+            ids.wait_for(1, 7, true, start);
+            let mut is_over = |second: &u64| {
+                lost = ids.end_waits(|| (5, true), start + Duration::from_secs(*second), |_| {});
+                ids.streams.is_empty()
+            };
+            assert!(!is_over(&1));
+            assert_eq!((resumes..).find(is_over), Some((resumes + 3).min(60)));
+            assert_eq!(lost.is_some(), is_read);
         }
     }
 }
