@@ -2,17 +2,18 @@
 
 use crate::arguments::Arguments;
 use crate::process_log::log_message;
-use eventsource_xs::remote::calls::{adopt, begin_session, close_at_exec, duplicate, set_close_at_exec, silence};
+use eventsource_xs::remote::calls::{
+    adopt, begin_session, close_at_exec, duplicate, is_at, set_close_at_exec, silence,
+};
 use eventsource_xs::remote::{self, start, Place, Start};
 use eventsource_xs::runtime::HandoverFile;
 use eventsource_xs::wire::HandedProcess;
 use eventsource_xs::ErrorCode;
 use rustix::net::sockopt::socket_acceptconn;
 use std::error::Error;
-use std::fs::{File, FileTimes, Metadata};
+use std::fs::{File, FileTimes};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -133,11 +134,7 @@ impl InstanceLock {
     /// Returns true if the file of the lock is still in its place. If something has removed it (the folder of a session is
     /// removed at its end), another process may get the lock of a new file, and serve the hub beside this one.
     fn is_taken(&self) -> bool {
-        let number = |data: Metadata| (data.dev(), data.ino());
-        match (self.lock.metadata(), std::fs::metadata(self.place.lock())) {
-            (Ok(own), Ok(there)) => number(own) == number(there),
-            _ => false,
-        }
+        is_at(&self.lock, self.place.lock())
     }
 }
 

@@ -5,10 +5,11 @@ use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::fs::{flock, FlockOperation};
 use rustix::io::Errno;
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::File;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Begins a session of this process's own: signals to the group or the terminal of its parent do not reach it any more. Fails
@@ -21,9 +22,8 @@ pub fn begin_session() -> io::Result<()> {
 /// Makes the next `exec` close all descriptors but the standard ones. Fails if the system does not say which descriptors are
 /// open.
 pub fn close_at_exec() -> io::Result<()> {
-    let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
+    let open: Vec<RawFd> =
+        fs::read_dir("/proc/self/fd")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     for number in open.into_iter().filter(|number| *number > 2) {
         // Fails for the descriptor of the listing, which is closed.
         let _ = descriptor::set_close_at_exec(number, true);
@@ -118,6 +118,27 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
         Err(Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Returns true if a path leads to a file that is open: nobody has removed or replaced it.
+pub fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(file), Ok(found)) => (file.dev(), file.ino()) == (found.dev(), found.ino()),
+        _ => false,
+    }
+}
+
+/// Puts a file with these bytes in the place of another one, for this user alone: a reader finds one of the two.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let _ = fs::remove_file(&new); // of a process that was killed
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
+    let written = file.write_all(bytes).and_then(|()| fs::rename(&new, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    written
 }
 
 /// Checks that this process may read and write a file, or a folder. Fails if it may not, or if there is none.

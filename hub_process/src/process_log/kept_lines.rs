@@ -1,8 +1,9 @@
 //! The last lines of the log, in a file beside the hub's socket. They are there for `eventsource hub log` whatever becomes of
 //! the process: an upgrade, a crash, an end. Each line is the time in seconds since 1970, a tab, and a message.
 
+use eventsource_xs::remote::calls::replace_file;
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -34,17 +35,11 @@ impl KeptLines {
         self.lines += usize::from(matches!(written, Some(Ok(()))));
     }
 
-    /// Puts a file with the last lines in the place of this one, so that a reader finds one of the two.
+    /// Puts a file with the last lines in the place of this one.
     fn cut(&mut self) {
         let (_, last) = last_lines(&self.path);
-        let mut new = self.path.clone().into_os_string();
-        new.push(".new");
-        let new = PathBuf::from(new);
-        let _ = fs::remove_file(&new); // of a process that was killed
         let text: String = last.iter().flat_map(|line| [line, "\n"]).collect();
-        let written =
-            open(&new).map(|mut file| file.write_all(text.as_bytes()).and_then(|()| fs::rename(&new, &self.path)));
-        if matches!(written, Some(Ok(()))) {
+        if replace_file(&self.path, text.as_bytes()).is_ok() {
             (self.file, self.lines) = (open(&self.path), last.len());
         }
     }
@@ -71,6 +66,7 @@ fn last_lines(path: &Path) -> (usize, VecDeque<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn the_last_lines_of_all_processes_are_kept() {

@@ -35,8 +35,8 @@ mod tests;
 /// System calls for eventsource-hub, which has no `unsafe` code of its own.
 pub mod calls {
     pub use crate::sys::daemon::{
-        begin_session, can_write, close_at_exec, execute, ignore_signals, memory_file, next_signal, open_program,
-        signals, try_lock, Asked,
+        begin_session, can_write, close_at_exec, execute, ignore_signals, is_at, memory_file, next_signal,
+        open_program, replace_file, signals, try_lock, Asked,
     };
     pub use crate::sys::descriptor::{adopt, duplicate, is_connection, limit, set_close_at_exec, silence};
     pub use crate::sys::epoll::{Epoll, Readiness};

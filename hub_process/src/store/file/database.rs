@@ -30,11 +30,11 @@
 //! than nothing. The key of opaque ids changes with the epoch, because they do not contain it.
 
 use super::fault::{Fault, Kind};
-use super::place::{is_same, wal_of, LOCK_TIMEOUT};
+use super::place::{wal_of, LOCK_TIMEOUT};
 use super::Surroundings;
 use crate::store::Began;
 use eventsource_xs::hub::History;
-use eventsource_xs::remote::calls::random;
+use eventsource_xs::remote::calls::{is_at, random};
 use eventsource_xs::wire::FileSync;
 use rusqlite::config::DbConfig;
 use rusqlite::types::{FromSql, ToSql};
@@ -298,7 +298,7 @@ impl Database {
 
     /// Returns false if a program that opens the file would find another WAL, or none.
     pub fn has_wal(&self) -> bool {
-        self.wal.as_ref().is_some_and(|wal| is_same(wal, &wal_of(&self.path)))
+        self.wal.as_ref().is_some_and(|wal| is_at(wal, &wal_of(&self.path)))
     }
 
     /// Puts a new WAL in the place of one that was removed. The process has that one open still, so nothing is lost.

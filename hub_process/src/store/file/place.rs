@@ -1,11 +1,11 @@
 //! Where the file of a store is: its path, its lock, and the name that a damaged one gets.
 
 use super::fault::{Fault, Kind};
-use eventsource_xs::remote::calls::{can_write, try_lock};
+use eventsource_xs::remote::calls::{can_write, is_at, try_lock};
 use rusqlite::Connection;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ pub fn lock(path: &Path) -> Result<Arc<File>, Fault> {
             return lasting(format!("{shown} is not a file"));
         }
         match try_lock(&file) {
-            Ok(true) if is_same(&file, path) => return Ok(Arc::new(file)),
+            Ok(true) if is_at(&file, path) => return Ok(Arc::new(file)),
             Ok(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
             Ok(_) => return lasting(format!("another hub uses {shown}")),
             Err(error) => return lasting(format!("{shown}: its file system has no locks: {error}")),
@@ -69,14 +69,6 @@ fn folder_of(path: &Path) -> Result<&Path, Fault> {
 fn not_writable(path: &Path, error: &io::Error) -> Fault {
     let message = format!("{}: {error}. Let the hub's user write to the file and its folder", path.display());
     Fault::new(Kind::Lasting, message)
-}
-
-/// Returns true if the path leads to the file.
-pub fn is_same(file: &File, path: &Path) -> bool {
-    match (file.metadata(), std::fs::metadata(path)) {
-        (Ok(file), Ok(found)) => (file.dev(), file.ino()) == (found.dev(), found.ino()),
-        _ => false,
-    }
 }
 
 /// Returns the path of the WAL of a file.

@@ -2,7 +2,7 @@
 
 use super::fault::{Fault, Kind};
 use super::keeper::{Keeper, Open, Stop};
-use super::place::is_same;
+use eventsource_xs::remote::calls::is_at;
 use eventsource_xs::wire::FileSync;
 use std::rc::Rc;
 
@@ -10,7 +10,7 @@ impl Keeper {
     /// Does what is due a second after something was written.
     pub(super) fn tick(&mut self, open: &mut Open) -> Result<(), Stop> {
         open.tick_at = None;
-        if !is_same(&open.database.file(), &self.path) {
+        if !is_at(&open.database.file(), &self.path) {
             return Err(Stop::Lost(format!("{} was removed or replaced", self.path.display())));
         }
         if !open.database.has_wal() {

@@ -10,11 +10,12 @@
 
 use super::place::Place;
 use crate::codec::{decode, encode};
+use crate::sys::daemon::replace_file;
 use crate::sys::socket::own_user;
 use crate::wire::{Name, NamedSettings, MAX_GREETING_BYTES};
 use rustix::fs::OFlags;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -28,18 +29,7 @@ pub fn read(place: &Place) -> Result<Option<NamedSettings>, String> {
 /// Keeps settings in the place of others. Call this with the lock of the hub. Fails with [`io::Error`]: the next hub process
 /// then begins with other settings.
 pub fn write(place: &Place, settings: &NamedSettings) -> io::Result<()> {
-    let bytes = encode(&(place.name().clone(), settings.clone()));
-    let path = place.settings();
-    let mut new = path.clone().into_os_string();
-    new.push(".new");
-    let new = PathBuf::from(new);
-    let _ = fs::remove_file(&new); // of a process that was killed
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
-    let written = file.write_all(&bytes).and_then(|()| fs::rename(&new, &path));
-    if written.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    written
+    replace_file(&place.settings(), &encode(&(place.name().clone(), settings.clone())))
 }
 
 /// Keeps where a process that was run serves streams for a proxy, if it does: one that is started in its place does not.
