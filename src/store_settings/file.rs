@@ -1,7 +1,8 @@
 //! The settings of a store in a file of this machine.
 
-use super::given::{is_folder, Given};
+use super::given::Given;
 use super::{StoreKind, StoreSettings};
+use std::path::Path;
 
 pub(super) const KIND: StoreKind = StoreKind {
     names: "file sync",
@@ -33,13 +34,18 @@ pub enum FileSync {
 const SYNC: [FileSync; 3] = [FileSync::Never, FileSync::Second, FileSync::Event];
 
 fn read(given: &Given<'_>) -> Result<FileSettings, String> {
-    let sync = given.one_of("sync", &["never", "second", "event"])?.map_or(FileSync::Second, |number| SYNC[number]);
+    let sync = match given.text("sync") {
+        Some("never") => FileSync::Never,
+        Some("second") | None => FileSync::Second,
+        Some("event") => FileSync::Event,
+        Some(_) => return Err("sync of store must be 'never', 'second' or 'event'".into()),
+    };
     let path = given.text("file").unwrap_or_default();
     if path == ":memory:" {
         return Err("file ':memory:' is not a file; the store in memory is 'memory'".into());
     }
     let absolute = given.path("file")?.unwrap_or_default();
-    if is_folder(path) {
+    if path.ends_with('/') || Path::new(path).is_dir() {
         return Err(format!("file must be the path of a file; {path} is a folder"));
     }
     Ok(FileSettings { path: absolute, sync })

@@ -1,7 +1,7 @@
 //! Where a hub process keeps its events beside its memory: the kinds of stores, their settings and the rules of these. The
 //! stores themselves are in eventsource-hub (`hub_process/src/store`).
 //!
-//! - `given`: settings as somebody has given them, and the checks that several stores use
+//! - `given`: settings as somebody has given them, and the check of paths, which several stores use
 //! - `file`, `redis`: the settings of one kind of store, and their rules
 //!
 //! An application gives the settings by name, the command line and the environment as one text. Both have the same rules,

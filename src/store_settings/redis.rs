@@ -22,7 +22,7 @@ const TLS_FILES: [(&str, &str); 3] =
     [("ca", "the certificates of authorities"), ("cert", "a certificate"), ("key", "the key of a certificate")];
 
 /// The settings of a store in Redis.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct RedisSettings {
     /// `redis://`, `rediss://` (TLS), `redis-sentinel://` or `rediss-sentinel://`, with user, password and number of the
     /// database.
@@ -41,21 +41,6 @@ pub struct RedisSettings {
     pub key: Box<str>,
     /// The time for which a publish waits for Redis.
     pub timeout: Duration,
-}
-
-impl Default for RedisSettings {
-    fn default() -> Self {
-        Self {
-            url: EXAMPLE.into(),
-            sentinel_login: "".into(),
-            replicas: 0,
-            prefix: "es".into(),
-            ca: "".into(),
-            cert: "".into(),
-            key: "".into(),
-            timeout: Duration::from_secs(5),
-        }
-    }
 }
 
 /// Shows everything but users and passwords.
@@ -103,7 +88,9 @@ fn read(given: &Given<'_>) -> Result<RedisSettings, String> {
     if prefix.is_empty() || prefix.len() > MAX_PREFIX_BYTES || !prefix.bytes().all(is_allowed) {
         return Err("prefix must be 1 to 64 letters, digits, _, -, . and :, without spaces and braces".into());
     }
-    let replicas = given.whole_number("replicas", 0, MAX_REPLICAS)?.unwrap_or(0);
+    let replicas = given.text("replicas").map_or(Some(0), number).filter(|number| *number <= MAX_REPLICAS);
+    let replicas =
+        replicas.ok_or_else(|| format!("replicas of store must be a whole number from 0 to {MAX_REPLICAS}"))?;
     let sentinel_login = given.text("sentinel_login");
     sentinel_login.map_or(Ok(()), |login| check_sentinel_login(url, login))?;
     for (name, what) in TLS_FILES {
@@ -127,6 +114,10 @@ fn read(given: &Given<'_>) -> Result<RedisSettings, String> {
         key: key.unwrap_or_default(),
         timeout: given.timeout,
     })
+}
+
+fn number(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn check_sentinel_login(url: &str, login: &str) -> Result<(), String> {

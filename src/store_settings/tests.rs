@@ -15,7 +15,10 @@ fn stores_are_read_with_their_settings() {
     let timeout = Duration::from_secs(4); // less than the worker waits
     let redis = |settings| Ok(StoreSettings::Redis(Box::new(RedisSettings { timeout, ..settings })));
     for url in ["redis://:p@[::1]:6379/0", "redis://h", "redis://_h.x-y/", "rediss://u:@1.2.3.4:65535"] {
-        assert_eq!(parse(url), redis(RedisSettings { url: url.into(), ..RedisSettings::default() }));
+        assert_eq!(
+            parse(url),
+            redis(RedisSettings { url: url.into(), prefix: "es".into(), ..RedisSettings::default() })
+        );
     }
     let url = "rediss-sentinel://u:p%40@a:1,[::1]:2/m";
     let settings = "?replicas=1&prefix=shop&ca=/ca&cert=/c&key=/k&sentinel_login=w:%26";

@@ -47,7 +47,8 @@ impl Hub {
                 StoreSettings::File(FileSettings { path, sync })
             }
             Kept::Redis(redis) => {
-                StoreSettings::Redis(Box::new(RedisSettings { url: redis.url().into(), ..RedisSettings::default() }))
+                let (url, prefix, timeout) = (redis.url().into(), "es".into(), Duration::from_secs(5));
+                StoreSettings::Redis(Box::new(RedisSettings { url, prefix, timeout, ..RedisSettings::default() }))
             }
         };
         let mut settings = HubSettings { idle_exit: DEADLINE, grace: DEADLINE, store, ..HubSettings::default() };

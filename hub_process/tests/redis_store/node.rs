@@ -62,7 +62,8 @@ pub fn seeds() -> impl Iterator<Item = u64> {
 
 /// Settings for a server.
 pub fn settings(url: &str) -> RedisSettings {
-    RedisSettings { url: url.into(), timeout: Duration::from_secs(40), ..RedisSettings::default() }
+    let (url, prefix, timeout) = (url.into(), "es".into(), Duration::from_secs(40));
+    RedisSettings { url, prefix, timeout, ..RedisSettings::default() }
 }
 
 /// Makes a draft.
