@@ -68,10 +68,8 @@ impl TopicCounts {
     /// Adds up the channels of a topic, from a function that returns a part of the list of those that match a pattern.
     /// Errors are those of the function.
     pub fn of<E>(topic: &Topic, mut page: impl FnMut(&[u8], u64) -> Result<ChannelPage, E>) -> Result<Self, E> {
-        let (name, is_pattern) = match topic {
-            Topic::Channel(name) => (name, false),
-            Topic::Pattern(name) => (name, true),
-        };
+        let (Topic::Channel(name) | Topic::Pattern(name)) = topic;
+        let is_pattern = matches!(topic, Topic::Pattern(_));
         let mut counts = Self { topic: String::from_utf8_lossy(name).into_owned(), ..Self::default() };
         let mut next = Some(0);
         while let Some(from) = next {

@@ -111,10 +111,7 @@ fn unescaped(mut rest: &[u8]) -> impl Iterator<Item = u8> + '_ {
 
 /// The value of a hexadecimal digit.
 fn digit(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        _ => (digit | 0x20) - b'a' + 10,
-    }
+    char::from(digit).to_digit(16).unwrap_or(0) as u8
 }
 
 /// The longest wait that is applied, in seconds.
@@ -374,9 +371,8 @@ const MAX_VALUE_BYTES: usize = 4096;
 pub fn ticket_cookie(hub: &[u8], path: &[u8]) -> Vec<u8> {
     let [first, second, third, fourth, ..] = <[u8; 32]>::from(Sha256::digest(path));
     let of_path = u32::from_be_bytes([first, second, third, fourth]);
-    let of_path: [u8; 8] = std::array::from_fn(|at| b"0123456789abcdef"[(of_path >> (28 - 4 * at)) as usize & 15]);
     let separator: &[u8] = if hub.is_empty() { b"" } else { b"-" };
-    [TICKET_PREFIX, separator, hub, b"-", &of_path].concat()
+    [TICKET_PREFIX, separator, hub, format!("-{of_path:08x}").as_bytes()].concat()
 }
 
 /// Returns the sealed ticket that a client brings back to a path of a hub; none if there is none, or more than one.
