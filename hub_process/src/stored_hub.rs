@@ -402,14 +402,10 @@ impl StoredHub {
 
     /// Starts the store again. The hub in memory continues where the store does.
     fn restart(&mut self) -> io::Result<()> {
-        let Sequencer { settings, beginning, .. } = &self.sequencer;
-        self.replace_store(store::start(settings, &self.name, beginning.delivered.last())?);
+        let Sequencer { settings, beginning, store, .. } = &mut self.sequencer;
+        *store = store::start(settings, &self.name, beginning.delivered.last())?;
+        beginning.await_again();
         Ok(())
-    }
-
-    fn replace_store(&mut self, store: Store) {
-        self.sequencer.store = store;
-        self.sequencer.beginning.await_again();
     }
 
     /// Checks that the store could start again. Fails with the reason.

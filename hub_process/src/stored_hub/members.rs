@@ -4,9 +4,8 @@
 
 use super::drafts::{Purpose, WaitingDraft};
 use super::sequencer::Sequencer;
-use super::state::StateChange;
 use super::{StoredHub, TOO_MANY};
-use crate::store::{Draft, DraftKind, MemberPart, StoreCommand};
+use crate::store::{Draft, MemberPart, StoreCommand};
 use eventsource_xs::codec::{decode, encode};
 use eventsource_xs::event::Unsequenced;
 use eventsource_xs::hub::{
@@ -173,7 +172,7 @@ fn ask_store(key: &MemberKey, sequencer: &mut Sequencer) {
         sequencer.is_open().then(|| sequencer.sequence.members.next_request(key)).flatten()
     {
         let draft = Draft::of_announcement(announcement, kept);
-        match state_change(&draft, sequencer) {
+        match sequencer.state_change(&draft) {
             Ok(state) => {
                 let waiting = WaitingDraft::new(Purpose::Member(key.clone()), None);
                 return sequencer.append(draft, waiting.with_state(state));
@@ -218,13 +217,5 @@ pub fn apply_entry(draft: &Draft, origin: EntryOrigin, sequencer: &mut Sequencer
     sequencer.sequence.members.apply_entry(&key, here, origin, now);
     if origin == EntryOrigin::Other {
         ask_store(&key, sequencer);
-    }
-}
-
-/// Returns what the draft of a member will do to the state. Fails if that cannot be.
-fn state_change(draft: &Draft, sequencer: &Sequencer) -> Result<Option<StateChange>, Failure> {
-    match draft.kind() {
-        DraftKind::CountedMember(_) => Ok(None), // their number is retained
-        _ => sequencer.state_change(draft),
     }
 }

@@ -307,10 +307,8 @@ struct World {
     machines: Vec<Machine>,
     /// Drafts of connections that have ended, which the store may still carry out.
     late: Vec<(u64, Draft)>,
-    last_process: u64,
-    last_name: u64,
-    last_stream: u64,
-    last_mark: u64,
+    /// The last number that a process, a name, a stream or a mark was given.
+    last_number: u64,
     log: Vec<String>,
 }
 
@@ -325,19 +323,8 @@ impl World {
         let now = Instant::now() + Duration::from_secs(1_000_000_000);
         let count = if is_shared { rng.usize(1..=3) } else { 1 };
         let store = Simulated { is_shared, epoch: 1, ..Simulated::default() };
-        let mut world = Self {
-            rng,
-            now,
-            settings,
-            store,
-            machines: Vec::new(),
-            late: Vec::new(),
-            last_process: 0,
-            last_name: 0,
-            last_stream: 0,
-            last_mark: 0,
-            log: Vec::new(),
-        };
+        let mut world =
+            Self { rng, now, settings, store, machines: Vec::new(), late: Vec::new(), last_number: 0, log: Vec::new() };
         for _ in 0..count {
             let machine = world.new_machine();
             world.machines.push(machine);
@@ -347,20 +334,25 @@ impl World {
         world
     }
 
+    fn new_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
     fn new_name(&mut self) -> u64 {
-        // A file's process has no name.
-        self.last_name += u64::from(self.store.is_shared);
-        self.last_name
+        match self.store.is_shared {
+            true => self.new_number(),
+            false => 0, // a file's process has no name
+        }
     }
 
     fn new_machine(&mut self) -> Machine {
-        self.last_process += 1;
         let (store, end) = Store::new().expect("a pipe");
         end.reporter.update(|status| status.is_up = true);
         Machine {
             hub: hub_of(store, &self.settings),
             end,
-            process: self.last_process,
+            process: self.new_number(),
             name: self.new_name(),
             asked: VecDeque::new(),
             answers: VecDeque::new(),
@@ -450,10 +442,7 @@ impl World {
         let linger = Duration::from_millis(self.any(&[0, 0, 500, 5000]));
         let is_known = self.rng.u8(..5) == 0;
         let known = self.machines[number].open.first().copied().filter(|_| is_known);
-        let stream = known.unwrap_or_else(|| {
-            self.last_stream += 1;
-            self.last_stream
-        });
+        let stream = known.unwrap_or_else(|| self.new_number());
         let will = (self.rng.u8(..4) == 0).then(|| will(stream));
         let request = Box::new(request(key, linger, &data));
         self.log.push(format!("{number}: {stream} enters {key:?} {data} {linger:?}"));
@@ -692,8 +681,7 @@ impl World {
     }
 
     fn check(&mut self) {
-        self.last_mark += 1;
-        let mark = self.last_mark.to_string();
+        let mark = self.new_number().to_string();
         let fields = FieldList::of([Field::Data(Text::from(&*mark))]);
         let channel = b"mark"[..].into();
         self.store.apply(Change::Asked(0, None, Draft { channel, fields, ..Draft::default() }));

@@ -192,6 +192,9 @@ impl Sequencer {
 
     /// Returns what a draft would do to the state, if it does anything. Fails if it does not fit.
     pub fn state_change(&self, draft: &Draft) -> Result<Option<StateChange>, Failure> {
+        if let DraftKind::CountedMember(_) = draft.kind() {
+            return Ok(None); // their number is retained
+        }
         let Sequence { state, retention, .. } = &self.sequence;
         size_of(draft).map_or(Ok(()), |size| state.check(&draft.channel, &draft.key, size, retention))?;
         Ok(StateChange::of(draft))

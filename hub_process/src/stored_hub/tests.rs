@@ -489,7 +489,8 @@ fn restart(world: &mut World) -> bool {
     drop(before); // the threads have ended
     let effects = world.hub.finish(DEADLINE);
     world.note(&effects);
-    world.hub.replace_store(store);
+    world.hub.sequencer.store = store;
+    world.hub.sequencer.beginning.await_again();
     world.store.log.iter_mut().for_each(|entry| entry.ticket = None);
     world.store.begin("");
     world.take().is_ready
