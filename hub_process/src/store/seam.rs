@@ -165,7 +165,7 @@ impl Store {
 
     /// Returns the time of this process that a time by the store's clock was; `now` if it is still to come.
     pub fn instant_of(&self, at: u64, now: Instant) -> Instant {
-        now.checked_sub(self.shared.age(at, now)).unwrap_or(now)
+        now.checked_sub(Duration::from_millis(self.shared.age(at, now))).unwrap_or(now)
     }
 
     /// Returns true if all that the store had within this time was reported.
@@ -194,8 +194,9 @@ impl Shared {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn age(&self, at: u64, now: Instant) -> Duration {
-        self.lock().clock.map_or(Duration::ZERO, |clock| clock.age(at, now))
+    /// Returns how old something is by the store's clock, in milliseconds; 0 if it is still to come.
+    fn age(&self, at: u64, now: Instant) -> u64 {
+        self.lock().clock.map_or(0, |clock| clock.shows(now).saturating_sub(at))
     }
 
     /// Waits until the wire thread has taken enough, then adds entries.
@@ -244,7 +245,7 @@ impl Reporter {
 
     /// Returns how old something is by the store's clock, in milliseconds.
     pub fn age(&self, at: u64) -> u64 {
-        u64::try_from(self.shared.age(at, Instant::now()).as_millis()).unwrap_or(u64::MAX)
+        self.shared.age(at, Instant::now())
     }
 
     /// Changes what is known of the store's health.
@@ -282,12 +283,6 @@ impl Reading {
     fn shows(&self, now: Instant) -> u64 {
         let since = u64::try_from(now.saturating_duration_since(self.read_at).as_millis()).unwrap_or(u64::MAX);
         self.shown.saturating_add(since)
-    }
-
-    /// Returns how long ago a time of that clock is; zero if it is still to come.
-    fn age(&self, at: u64, now: Instant) -> Duration {
-        let shown = Duration::from_millis(self.shown) + now.saturating_duration_since(self.read_at);
-        shown.saturating_sub(Duration::from_millis(at))
     }
 }
 
@@ -333,9 +328,11 @@ mod tests {
     #[test]
     fn the_age_of_a_time_grows_with_the_clock_of_this_process() {
         let (seconds, now) = (Duration::from_secs, Instant::now());
-        let clock = Reading { shown: 100_000, read_at: now };
+        let (store, _end) = Store::new().expect("descriptors");
+        store.shared.lock().clock = Some(Reading { shown: 100_000, read_at: now });
         for (at, later, expected) in [(90_000, 0, 10), (90_000, 5, 15), (101_000, 0, 0), (101_000, 5, 4)] {
-            assert_eq!(clock.age(at, now + seconds(later)), seconds(expected), "{at} after {later} seconds");
+            let now = now + seconds(later);
+            assert_eq!(now - store.instant_of(at, now), seconds(expected), "{at} after {later} seconds");
         }
     }
 
