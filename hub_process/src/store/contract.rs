@@ -149,6 +149,11 @@ pub enum StoreReport {
     CannotBegin { failure: Failure, retries: bool },
 }
 
+/// Returns true if a text has the form of an epoch.
+pub fn is_epoch(text: &str) -> bool {
+    (1..=16).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 /// The beginning of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Began {

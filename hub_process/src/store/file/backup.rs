@@ -8,7 +8,6 @@ use super::database::{BACKUP, MARK_AT};
 use super::fault::{Fault, Kind};
 use super::keeper::{Keeper, Open, Stop};
 use super::place::lock;
-use crate::store::StoreReport;
 use eventsource_xs::remote::calls::own_user;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::Connection;
@@ -36,10 +35,7 @@ impl Keeper {
             let completed = copied.and_then(|()| complete(&file, &part, path).map_err(|error| passing(path, &error)));
             completed.inspect_err(|_| drop(remove_file(&part)))
         });
-        self.reporter.report(match backed_up {
-            Ok(()) => StoreReport::Done(ticket),
-            Err(fault) => StoreReport::Failed { ticket, failure: fault.failure() },
-        });
+        self.report_done(ticket, &backed_up);
         stopped
     }
 }

@@ -32,7 +32,7 @@
 use super::fault::{Fault, Kind};
 use super::place::{wal_of, LOCK_TIMEOUT};
 use super::Surroundings;
-use crate::store::Began;
+use crate::store::{is_epoch, Began};
 use eventsource_xs::hub::History;
 use eventsource_xs::remote::calls::{is_at, random};
 use eventsource_xs::wire::FileSync;
@@ -68,9 +68,6 @@ const SHRUNK_PAGES: i64 = 4096;
 /// The greatest number that a history may have: it can continue from there for ever.
 const MOST_NUMBER: u64 = 1 << 53;
 
-/// The most letters and digits of an epoch.
-const MOST_EPOCH: usize = 16;
-
 const TABLES: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
     CREATE TABLE evicted (channel BLOB PRIMARY KEY, through INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -93,7 +90,7 @@ pub struct Database {
 /// number, events would get ids that count as evicted, or that were given before.
 fn trouble(History { epoch, last_seq, evicted, evicted_through, .. }: &History, last_at: u64) -> Option<String> {
     let evicted = evicted.iter().map(|(_, through)| *through).fold(*evicted_through, u64::max);
-    if !epoch.is_empty() && (epoch.len() > MOST_EPOCH || !epoch.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+    if !epoch.is_empty() && !is_epoch(epoch) {
         return Some("its epoch is damaged".to_owned());
     }
     if *last_seq > MOST_NUMBER || last_at > MOST_NUMBER {
@@ -124,8 +121,9 @@ impl Database {
         let has_wal = wal_of(path).exists();
         let fault = |error: rusqlite::Error| Fault::of(&error, path);
         let mut database = Self { connection: connect(path).map_err(fault)?, file, wal: None, path: path.into(), sync };
-        database.check_owner()?;
-        let is_new = database.create().map_err(fault)?;
+        let is_new = database.value::<i64>("SELECT count(*) FROM sqlite_schema")? == 0;
+        database.check_owner(is_new)?;
+        database.create(is_new).map_err(fault)?;
         database.check_format()?;
         let lost = match lost {
             Some(reason) => Some(reason.into()),
@@ -137,30 +135,28 @@ impl Database {
     }
 
     /// Refuses the database of another program.
-    fn check_owner(&self) -> Result<(), Fault> {
+    fn check_owner(&self, is_new: bool) -> Result<(), Fault> {
         let owner: i64 = self.pragma("application_id")?;
-        let tables = self.value::<i64>("SELECT count(*) FROM sqlite_schema")?;
-        if owner != APPLICATION_ID && (owner != 0 || tables != 0) {
+        if owner != APPLICATION_ID && (owner != 0 || !is_new) {
             return Err(self.lasting("is a database of another program"));
         }
         Ok(())
     }
 
-    /// Creates the tables, unless there are any. Returns true if it has.
-    fn create(&mut self) -> rusqlite::Result<bool> {
-        if self.connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))? == 0 {
+    /// Begins the WAL, and creates the tables if there are none: no other program can write since they were counted.
+    fn create(&mut self, is_new: bool) -> rusqlite::Result<()> {
+        if is_new {
             self.connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         }
         self.connection.pragma_update(None, "journal_mode", "WAL")?;
-        let transaction = self.connection.transaction()?;
-        let tables: i64 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        if tables == 0 {
-            transaction.execute_batch(TABLES)?;
-            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-            transaction.execute("INSERT INTO meta VALUES ('format', ?1)", [FORMAT])?;
+        if !is_new {
+            return Ok(());
         }
-        transaction.commit()?;
-        Ok(tables == 0)
+        let transaction = self.connection.transaction()?;
+        transaction.execute_batch(TABLES)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.execute("INSERT INTO meta VALUES ('format', ?1)", [FORMAT])?;
+        transaction.commit()
     }
 
     fn check_format(&self) -> Result<(), Fault> {

@@ -105,8 +105,6 @@ impl Keeper {
 
     /// Runs until the store is asked to end.
     pub(super) fn run(mut self) {
-        let place = self.settings.path.clone();
-        self.reporter.update(|status| (status.kind, status.place) = ("file".into(), place));
         loop {
             match self.begin() {
                 Ok(mut open) => match self.serve(&mut open) {
@@ -199,26 +197,22 @@ impl Keeper {
 
     /// Carries out what is asked until the file cannot be used any more.
     fn serve(&mut self, open: &mut Open) -> Stop {
-        let mut result = Ok(());
-        loop {
-            if let Err(stop) = result {
-                return stop;
-            }
-            if self.is_closing {
-                return Stop::End;
-            }
-            let now = Instant::now();
-            result = match (self.backups.pop_front(), open.tick_at) {
-                (Some((ticket, path)), _) => self.back_up(open, ticket, &path),
-                (None, Some(at)) if at <= now => self.tick(open),
-                (None, Some(at)) => match self.commands.recv_timeout(at - now) {
+        while !self.is_closing {
+            let left = left_until(open.tick_at);
+            let served = match self.backups.pop_front() {
+                Some((ticket, path)) => self.back_up(open, ticket, &path),
+                None if left.is_zero() => self.tick(open),
+                None => match self.commands.recv_timeout(left) {
                     Ok(command) => self.carry_out(open, command),
                     Err(RecvTimeoutError::Timeout) => Ok(()),
                     Err(RecvTimeoutError::Disconnected) => Err(Stop::End),
                 },
-                (None, None) => self.commands.recv().map_or(Err(Stop::End), |command| self.carry_out(open, command)),
+            };
+            if let Err(stop) = served {
+                return stop;
             }
         }
+        Stop::End
     }
 
     /// Does what is due, and what is asked, without waiting.
@@ -294,12 +288,7 @@ impl Keeper {
             }
             result => result.clone(),
         };
-        for ticket in forgets {
-            self.reporter.report(match &forgotten {
-                Ok(()) => StoreReport::Done(ticket),
-                Err(fault) => StoreReport::Failed { ticket, failure: fault.failure() },
-            });
-        }
+        forgets.into_iter().for_each(|ticket| self.report_done(ticket, &forgotten));
         match result {
             Ok(()) => {
                 self.set_up(true);
@@ -311,7 +300,7 @@ impl Keeper {
             }
             Err(fault) => {
                 let tolerated = self.tolerate(open, Err(fault.clone())).map(|_: Option<()>| ());
-                self.fail(entries.iter().filter_map(|entry| entry.ticket), &fault);
+                entries.iter().filter_map(|entry| entry.ticket).for_each(|ticket| self.fail(ticket, &fault));
                 tolerated
             }
         }
@@ -327,18 +316,14 @@ impl Keeper {
         if self.is_closing {
             return true;
         }
-        let until = Instant::now() + TICK;
+        let until = retries.then(|| Instant::now() + TICK);
         loop {
-            let command = match retries {
-                true => self.commands.recv_timeout(until.saturating_duration_since(Instant::now())),
-                false => self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            match command {
+            match self.commands.recv_timeout(left_until(until)) {
                 Ok(
                     StoreCommand::Append { ticket, .. }
                     | StoreCommand::BackUp { ticket, .. }
                     | StoreCommand::Forget { ticket, .. },
-                ) => self.fail([ticket].into_iter(), fault),
+                ) => self.fail(ticket, fault),
                 Ok(StoreCommand::Close) | Err(RecvTimeoutError::Disconnected) => return true,
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => return false,
@@ -354,11 +339,17 @@ impl Keeper {
         }
     }
 
-    fn fail(&self, tickets: impl Iterator<Item = u64>, fault: &Fault) {
-        for ticket in tickets {
-            self.reporter.update(|status| status.failed += 1);
-            self.reporter.report(StoreReport::Failed { ticket, failure: fault.failure() });
-        }
+    fn fail(&self, ticket: u64, fault: &Fault) {
+        self.reporter.update(|status| status.failed += 1);
+        self.reporter.report(StoreReport::Failed { ticket, failure: fault.failure() });
+    }
+
+    /// Reports that something was done which has no entry, or why not.
+    pub(super) fn report_done(&self, ticket: u64, result: &Result<(), Fault>) {
+        self.reporter.report(match result {
+            Ok(()) => StoreReport::Done(ticket),
+            Err(fault) => StoreReport::Failed { ticket, failure: fault.failure() },
+        });
     }
 
     pub(super) fn note(&self, fault: &Fault) {
@@ -374,6 +365,11 @@ impl Keeper {
         let (events, bytes) = (open.events, open.database.size());
         self.reporter.update(|status| (status.events, status.bytes) = (events as u64, bytes));
     }
+}
+
+/// Returns how long a thread may wait: for ever without a time.
+fn left_until(at: Option<Instant>) -> Duration {
+    at.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()))
 }
 
 impl Open {

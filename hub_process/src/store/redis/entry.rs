@@ -103,7 +103,7 @@ fn producer(text: &[u8]) -> Option<(Box<[u8]>, u64)> {
 
 /// Returns about how many bytes Redis keeps for an entry.
 pub fn size(draft: &Draft) -> usize {
-    64 + draft.channel.len() + draft.key.len() + draft.once.len() + draft.fields.as_bytes().len() + draft.member.bytes()
+    64 + draft.bytes()
 }
 
 /// Returns the event of an entry that a hub has added, also of a later version: without fields if they cannot be read, and

@@ -1,5 +1,6 @@
 //! The pointer to the live stream, and how another epoch begins.
 
+use super::super::is_epoch;
 use super::connection::{CallError, RedisConnection, Refusal};
 use super::entry::Id;
 use super::scripts;
@@ -100,10 +101,6 @@ impl Pointer {
     pub fn start(&self) -> Id {
         Id { ms: self.origin, part: 0 }
     }
-}
-
-fn is_epoch(text: &str) -> bool {
-    (1..=16).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Returns a key as text.

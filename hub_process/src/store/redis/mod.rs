@@ -120,8 +120,8 @@ impl Engine for RedisSettings {
             let (shared, endpoint) = (Arc::downgrade(&shared), endpoint.clone());
             thread::Builder::new().name("redis-sentinels".into()).spawn(move || ask_sentinels(&shared, &endpoint))?;
         }
-        let reader = Reader::new(Arc::clone(&shared), endpoint.clone(), self, hub, &producer);
-        let writer = Writer::new(Arc::clone(&shared), endpoint, self, &producer, end.commands);
+        let reader = Reader::new(Arc::clone(&shared), endpoint.clone(), hub, &producer);
+        let writer = Writer::new(Arc::clone(&shared), endpoint, &producer, end.commands);
         let also = Arc::clone(&shared);
         thread::Builder::new().name("redis-reader".into()).spawn(move || guard(&also, || reader.run()))?;
         thread::Builder::new().name("redis-writer".into()).spawn(move || guard(&shared, || writer.run()))?;

@@ -2,7 +2,7 @@
 
 mod reconnecting;
 
-use super::super::{Began, Draft, StoreEntry, StoreReport};
+use super::super::{Began, Draft, MemberPart, StoreEntry, StoreReport};
 use super::connection::{CallError, RedisConnection, Refusal};
 use super::endpoint::Endpoint;
 use super::entry::{self, Id, Info, Producers, Stored};
@@ -15,7 +15,6 @@ use super::{ANSWER, BLOCK, CHECK, CHUNK, CHUNK_BYTES, STALE};
 use crate::process_log::log_message;
 use eventsource_xs::histogram::Scale;
 use eventsource_xs::hub::{History, Retain};
-use eventsource_xs::wire::RedisSettings;
 use redis::{cmd, from_redis_value, FromRedisValue, Value};
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -84,17 +83,16 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub fn new(shared: Arc<Shared>, endpoint: Endpoint, settings: &RedisSettings, hub: &str, producer: &str) -> Self {
-        let now = Instant::now();
+    pub fn new(shared: Arc<Shared>, endpoint: Endpoint, hub: &str, producer: &str) -> Self {
         Self {
             shared,
+            keys: Keys::new(&endpoint.settings.prefix, hub),
             endpoint,
-            keys: Keys::new(&settings.prefix, hub),
             producer: producer.as_bytes().into(),
             position: None,
             epochs: VecDeque::new(),
             producers: Producers::default(),
-            last_check: now,
+            last_check: Instant::now(),
             reported: String::new(),
             has_missed_changes: false,
             warned: HashSet::new(),
@@ -464,8 +462,12 @@ impl Reader {
     }
 }
 
+/// Reports entries, and takes note of members.
 fn flush(shared: &Shared, out: &mut Vec<StoreEntry>) {
+    if out.iter().any(|entry| entry.draft.member != MemberPart::None) {
+        shared.lock().has_members = true;
+    }
     if !out.is_empty() {
-        shared.report_entries(std::mem::take(out));
+        shared.reporter.report(StoreReport::Entries(std::mem::take(out)));
     }
 }

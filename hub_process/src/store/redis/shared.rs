@@ -1,6 +1,6 @@
 //! The state that the reader and the writer share: drafts in flight, the epoch, how many bytes the stream has, the health.
 
-use super::super::{Draft, MemberPart, Reporter, StoreEntry, StoreReport};
+use super::super::{Draft, MemberPart, Reporter, StoreReport};
 use super::connection::CallError;
 use super::entry::Id;
 use super::epoch::StreamKeys;
@@ -63,10 +63,6 @@ pub struct Shared {
 
 impl Shared {
     pub fn new(settings: &RedisSettings, reporter: Reporter) -> Self {
-        reporter.update(|status| {
-            status.kind = "redis".into();
-            status.place = settings.shown_url().into();
-        });
         let url = settings.shown_url();
         let place = url.split_once("://").map_or(&*url, |(_, place)| place);
         let state = State {
@@ -92,14 +88,6 @@ impl Shared {
             place: place.trim_end_matches("/0").trim_end_matches('/').into(),
             timeout: settings.timeout,
         }
-    }
-
-    /// Reports entries, and takes note of members.
-    pub fn report_entries(&self, entries: Vec<StoreEntry>) {
-        if entries.iter().any(|entry| entry.draft.member != MemberPart::None) {
-            self.lock().has_members = true;
-        }
-        self.reporter.report(StoreReport::Entries(entries));
     }
 
     /// Returns true if a draft of a member has failed since this was asked before.

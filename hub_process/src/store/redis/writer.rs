@@ -14,14 +14,13 @@ use super::connection::{Backoff, CallError, RedisConnection, Refusal};
 use super::endpoint::Endpoint;
 use super::entry::{self, Id, Info};
 use super::epoch::StreamKeys;
-use super::in_flight::{InFlight, SendEvent};
+use super::in_flight::{InFlight, SendEvent, Sending};
 use super::machines::{Lapsed, Machines, LIFETIME};
 use super::shared::{Shared, Target};
 use super::{losses, scripts, state, ANSWER, CHUNK, CHUNK_BYTES};
 use eventsource_xs::codec::encode;
 use eventsource_xs::hub::{refused_member_key, Retain};
 use eventsource_xs::log::Bounds;
-use eventsource_xs::wire::RedisSettings;
 use eventsource_xs::ErrorCode;
 use redis::{cmd, from_redis_value, Value};
 use replicas::Replicas;
@@ -67,16 +66,11 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new(
-        shared: Arc<Shared>,
-        endpoint: Endpoint,
-        settings: &RedisSettings,
-        producer: &str,
-        commands: Receiver<StoreCommand>,
-    ) -> Self {
+    pub fn new(shared: Arc<Shared>, endpoint: Endpoint, producer: &str, commands: Receiver<StoreCommand>) -> Self {
         let now = Instant::now();
         Self {
             shared,
+            replicas: Replicas::new(endpoint.settings.replicas, endpoint.settings.timeout),
             endpoint,
             commands,
             producer: producer.into(),
@@ -84,7 +78,6 @@ impl Writer {
             reaped: 0,
             machines: Machines::new(producer),
             retention: Bounds { events: 1_000_000, bytes: usize::MAX, age: Duration::MAX },
-            replicas: Replicas::new(settings.replicas, settings.timeout),
             upkeep: Upkeep::new(now),
             session: None,
             next_attempt: now,
@@ -350,22 +343,23 @@ impl Writer {
     /// Takes the answer to a draft. Returns the id if it is stored.
     fn take_answer(&self, count: u64, answer: Value, target: &Target) -> Option<Id> {
         let reporter = &self.shared.reporter;
-        let text = entry::text(&answer);
-        if let Some(b"done" | b"0-0") = text {
+        match entry::text(&answer) {
             // A draft of a member needed no entry, or was carried out before.
-            let done = self.in_flight(|in_flight| in_flight.remove_of_member(count));
-            let is_done = done.is_some() || text == Some(b"done");
-            if let Some(sent) = done {
-                reporter.report(StoreReport::Done(sent.ticket));
+            Some(text @ (b"done" | b"0-0")) => {
+                let done = self.in_flight(|in_flight| in_flight.remove_of_member(count));
+                if let Some(sent) = &done {
+                    reporter.report(StoreReport::Done(sent.ticket));
+                }
+                if done.is_some() || text == b"done" {
+                    return None;
+                }
             }
-            if is_done {
+            Some(b"member") => {
+                let Sending { ticket, .. } = self.in_flight(|in_flight| in_flight.remove(count))?;
+                reporter.report(StoreReport::Failed { ticket, failure: refused_member_key() });
                 return None;
             }
-        } else if text == Some(b"member") {
-            if let Some(sent) = self.in_flight(|in_flight| in_flight.remove(count)) {
-                reporter.report(StoreReport::Failed { ticket: sent.ticket, failure: refused_member_key() });
-            }
-            return None;
+            _ => {}
         }
         let id = from_redis_value::<Id>(answer).ok();
         if id.is_none() {
