@@ -48,7 +48,7 @@ impl Growing {
 }
 
 /// The lines that were logged.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Watch {
     checked_at: Option<Instant>,
     /// True if the store was up when it was checked.
@@ -69,14 +69,11 @@ impl Watch {
     pub fn new(stats: &Stats) -> Self {
         let counted = |logged| Growing { logged, logged_at: None };
         Self {
-            checked_at: None,
             was_up: true,
             is_up: true,
-            of_store: Default::default(),
-            epochs: Growing::default(),
             refused: counted(stats.refused),
             slow: counted(stats.ended[Reason::Slow as usize]),
-            due: None,
+            ..Self::default()
         }
     }
 

@@ -23,8 +23,9 @@ pub const FIRST_TOKEN: u64 = 16;
 /// The interval of checks for peers whose time may be over.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Hashes tokens, and ids of streams. This process gives them, one after the other, so nobody chooses some that collide. With SipHash the three
-/// times that a publish looks its peer up took 5 % of its instructions (callgrind, publishes without responses).
+/// Hashes tokens, and ids of streams. This process gives them, one after the other, so nobody chooses some that collide. With
+/// SipHash the three times that a publish looks its peer up took 5 % of its instructions (callgrind, publishes without
+/// responses).
 #[derive(Debug, Default)]
 pub struct TokenHasher(u64);
 
@@ -45,7 +46,7 @@ impl Hasher for TokenHasher {
 pub type ByToken<T> = HashMap<u64, T, BuildHasherDefault<TokenHasher>>;
 
 /// The connections, by their tokens.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Peers {
     peers: ByToken<Peer>,
     /// The connections for calls, each after its worker.
@@ -64,22 +65,12 @@ pub struct Peers {
     was_used: bool,
 }
 
-impl Default for Peers {
-    fn default() -> Self {
-        Self {
-            peers: ByToken::default(),
-            calls: BTreeSet::new(),
-            next_token: FIRST_TOKEN,
-            waiting: Vec::new(),
-            answered: Vec::new(),
-            sweep: None,
-            keepers: [0; 3],
-            was_used: false,
-        }
-    }
-}
-
 impl Peers {
+    /// Begins without a peer, of which the first is given this token.
+    pub fn new(next_token: u64) -> Self {
+        Self { next_token, ..Self::default() }
+    }
+
     /// Adds a connection, which is in the epoll set from here on.
     pub fn add(&mut self, socket: OwnedFd, epoll: &Epoll, now: Instant) -> io::Result<()> {
         let token = self.next_token;
@@ -328,11 +319,6 @@ impl Peers {
         tokens.iter().filter_map(|token| Some(self.peers.get(token)?.keep(file))).collect()
     }
 
-    /// Continues after a program whose next connection would have had that token.
-    pub fn after(next_token: u64) -> Self {
-        Self { next_token, ..Self::default() }
-    }
-
     /// Continues with a connection of another program, which is added to the epoll set.
     pub fn resume(&mut self, handed: &HandedPeer<'_>, epoll: &Epoll, now: Instant) -> io::Result<()> {
         let peer = Peer::resume(handed, epoll, now)?;
@@ -366,7 +352,7 @@ mod tests {
     impl Scene {
         fn new() -> Self {
             let epoll = Epoll::new().expect("a descriptor");
-            Self { peers: Peers::default(), epoll, now: Instant::now(), others: Vec::new() }
+            Self { peers: Peers::new(FIRST_TOKEN), epoll, now: Instant::now(), others: Vec::new() }
         }
 
         /// Adds a connection, and returns its token.

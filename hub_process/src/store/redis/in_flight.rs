@@ -118,7 +118,7 @@ pub enum Claim {
     Unconfirmed(Sending),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct InFlight {
     needs_replicas: bool,
     timeout: Duration,
@@ -139,17 +139,7 @@ pub struct InFlight {
 
 impl InFlight {
     pub fn new(settings: &RedisSettings) -> Self {
-        Self {
-            needs_replicas: settings.replicas > 0,
-            timeout: settings.timeout,
-            count: 0,
-            drafts: BTreeMap::new(),
-            bytes: 0,
-            unsent_from: None,
-            acknowledged: BTreeSet::new(),
-            own_count: 0,
-            read_through: Id::default(),
-        }
+        Self { needs_replicas: settings.replicas > 0, timeout: settings.timeout, ..Self::default() }
     }
 
     pub fn len(&self) -> usize {
