@@ -168,7 +168,7 @@ impl Server {
             descriptor_limit: calls::limit(),
             connections: Connections::new(),
             waiting_clients: 0,
-            peers: Peers::default(),
+            peers: Peers::new(FIRST_TOKEN),
             streams: Streams::default(),
             leases: Leases::default(),
             current: CurrentHub::new(precedence),

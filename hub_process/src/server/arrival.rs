@@ -94,7 +94,7 @@ pub(super) fn resume(arguments: Arguments, handover: u32) -> Result<Server, Box<
     let epoll = Epoll::new()?;
     let listening = Listening::resume(process, &epoll)?;
     let mut server = Server::new(options, program, instance, epoll, listening, precedence)?;
-    server.peers = Peers::after(process.next_token);
+    server.peers = Peers::new(process.next_token);
     server.current.resume(&handed, time_to_return(&handed))?;
     drop(handed);
     let now = Instant::now();
@@ -192,11 +192,7 @@ impl Server {
         let id = self.streams.insert(stream);
         let more = |presence| SubscribeRequest { presence, ..SubscribeRequest::default() };
         for subscription in std::iter::once(subscription).chain(presences.into_iter().map(more)) {
-            let Self { current, operator, streams, .. } = self;
-            let subscribed = requests::subscribe(current.hub.as_mut(), operator, streams, Some(id), subscription, now);
-            if let (Err(_), Some(stream)) = (subscribed, streams.get_mut(id)) {
-                stream.handle.end_with_retry();
-            }
+            requests::subscribe_or_end(self, id, subscription, now);
         }
         match pushed.and_then(|_| self.peers.get_mut(opener.peer)) {
             Some(peer) => {

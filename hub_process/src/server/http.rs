@@ -191,11 +191,7 @@ impl Beginning {
         let Ok(stream) = ServedStream::open(&open, &self.opening, Some(socket), OWN, usize::MAX) else { return };
         let id = server.streams.insert(stream);
         let request = ticket.into_request(monotonic(), self.after.map(Into::into), self.retry, self.poll);
-        let Server { current, operator, streams, .. } = server;
-        let subscribed = requests::subscribe(current.hub.as_mut(), operator, streams, Some(id), request, now);
-        if let (Err(_), Some(stream)) = (subscribed, server.streams.get_mut(id)) {
-            stream.handle.end_with_retry();
-        }
+        requests::subscribe_or_end(server, id, request, now);
         server.streams.release(id);
     }
 }

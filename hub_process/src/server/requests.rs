@@ -198,8 +198,17 @@ fn release(peer: &mut Peer, streams: &mut Streams, number: u64) -> Result<(), En
     Ok(())
 }
 
+/// Subscribes a stream that no worker subscribes. If it cannot be, it ends, and its client reconnects.
+pub(super) fn subscribe_or_end(server: &mut Server, id: u64, subscription: SubscribeRequest, now: Instant) {
+    let Server { current, operator, streams, .. } = server;
+    let subscribed = subscribe(current.hub.as_mut(), operator, streams, Some(id), subscription, now);
+    if let (Err(_), Some(stream)) = (subscribed, streams.get_mut(id)) {
+        stream.handle.end_with_retry();
+    }
+}
+
 /// Subscribes a stream. One that has ended is left alone: its end is reported.
-pub(super) fn subscribe(
+fn subscribe(
     mut hub: Option<&mut ServedHub>,
     operator: &mut Operator,
     streams: &mut Streams,
