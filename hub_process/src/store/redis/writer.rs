@@ -27,7 +27,7 @@ use replicas::Replicas;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use upkeep::{entries_and_age, Upkeep};
+use upkeep::entries_and_age;
 
 /// The time for which the writer waits for the reader, or for a connection, before it looks again.
 const SOON: Duration = Duration::from_millis(5);
@@ -38,6 +38,8 @@ struct Session {
     target: Target,
     /// The reader must have read through this id before drafts are sent again.
     awaited: Option<Id>,
+    /// When Redis was asked how much memory its stream takes.
+    weighed_at: Option<Instant>,
 }
 
 impl Session {
@@ -58,7 +60,7 @@ pub struct Writer {
     machines: Machines,
     retention: Bounds,
     replicas: Replicas,
-    upkeep: Upkeep,
+    last_upkeep: Instant,
     session: Option<Session>,
     next_attempt: Instant,
     backoff: Backoff,
@@ -78,7 +80,7 @@ impl Writer {
             reaped: 0,
             machines: Machines::new(producer),
             retention: Bounds { events: 1_000_000, bytes: usize::MAX, age: Duration::MAX },
-            upkeep: Upkeep::new(now),
+            last_upkeep: now,
             session: None,
             next_attempt: now,
             backoff: Backoff::new(),
@@ -211,7 +213,11 @@ impl Writer {
         if has_members && !self.tend_machines(session)? {
             self.announce_members();
         }
-        self.upkeep.run(session, &self.shared, &self.retention, self.replicas)
+        if self.last_upkeep.elapsed() < upkeep::INTERVAL {
+            return Ok(());
+        }
+        self.last_upkeep = Instant::now();
+        upkeep::run(session, &self.shared, &self.retention, self.replicas)
     }
 
     /// Lets the hub announce its members: Redis may have lost what it was told of them.
@@ -255,8 +261,7 @@ impl Writer {
             },
             Err(fault) => return Err(fault),
         };
-        self.session = Some(Session { connection, target, awaited: Some(awaited) });
-        self.upkeep.restart();
+        self.session = Some(Session { connection, target, awaited: Some(awaited), weighed_at: None });
         Ok(true)
     }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// The shortest retention in Redis: a reader that was stopped for longer than a second looks for a loss before it reads on.
 const SHORTEST_AGE: Duration = Duration::from_secs(5);
 /// The interval at which the writer looks after the stream's bounds and its own connection.
-const INTERVAL: Duration = Duration::from_secs(1);
+pub const INTERVAL: Duration = Duration::from_secs(1);
 /// The interval at which Redis is asked how much memory the stream takes.
 const WEIGH: Duration = Duration::from_secs(10);
 
@@ -35,55 +35,29 @@ fn first_to_keep(retention: &Bounds, state: &mut State, time: Option<u64>) -> Op
     Some(first.min(state.in_flight.read_through))
 }
 
-pub struct Upkeep {
-    last: Instant,
-    last_weighing: Option<Instant>,
+/// Does what is to be done each [`INTERVAL`].
+pub fn run(session: &mut Session, shared: &Shared, retention: &Bounds, replicas: Replicas) -> Result<(), CallError> {
+    let Session { connection, target, weighed_at, .. } = session;
+    connection.set_read_timeout(ANSWER)?;
+    if shared.lock().is_refusing {
+        let is_refusing = is_refusing(connection, &target.keys.stream, replicas)?;
+        shared.update(|state| state.is_refusing = is_refusing);
+    }
+    trim(connection, &target.keys.stream, shared, retention)?;
+    if weighed_at.is_some_and(|last| last.elapsed() < WEIGH) {
+        return Ok(());
+    }
+    *weighed_at = Some(Instant::now());
+    weigh(connection, &target.keys, shared)
 }
 
-impl Upkeep {
-    pub fn new(now: Instant) -> Self {
-        Self { last: now, last_weighing: None }
+fn weigh(connection: &mut RedisConnection, keys: &StreamKeys, shared: &Shared) -> Result<(), CallError> {
+    let usage = |key: &String| cmd("MEMORY").arg("USAGE").arg(key).clone();
+    let weights = connection.calls([&usage(&keys.stream), &usage(&keys.state)])?;
+    if let [Ok(Value::Int(stream)), Ok(Value::Int(state))] = weights {
+        shared.reporter.update(|status| status.bytes = (stream + state).try_into().unwrap_or_default());
     }
-
-    /// Called on another connection: the stream is perhaps another one.
-    pub fn restart(&mut self) {
-        self.last_weighing = None;
-    }
-
-    /// Does what is due.
-    pub fn run(
-        &mut self,
-        session: &mut Session,
-        shared: &Shared,
-        retention: &Bounds,
-        replicas: Replicas,
-    ) -> Result<(), CallError> {
-        if self.last.elapsed() < INTERVAL {
-            return Ok(());
-        }
-        self.last = Instant::now();
-        let Session { connection, target, .. } = session;
-        connection.set_read_timeout(ANSWER)?;
-        if shared.lock().is_refusing {
-            let is_refusing = is_refusing(connection, &target.keys.stream, replicas)?;
-            shared.update(|state| state.is_refusing = is_refusing);
-        }
-        trim(connection, &target.keys.stream, shared, retention)?;
-        self.weigh(connection, &target.keys, shared)
-    }
-
-    fn weigh(&mut self, connection: &mut RedisConnection, keys: &StreamKeys, shared: &Shared) -> Result<(), CallError> {
-        if self.last_weighing.is_some_and(|last| last.elapsed() < WEIGH) {
-            return Ok(());
-        }
-        self.last_weighing = Some(Instant::now());
-        let usage = |key: &String| cmd("MEMORY").arg("USAGE").arg(key).clone();
-        let weights = connection.calls([&usage(&keys.stream), &usage(&keys.state)])?;
-        if let [Ok(Value::Int(stream)), Ok(Value::Int(state))] = weights {
-            shared.reporter.update(|status| status.bytes = (stream + state).try_into().unwrap_or_default());
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 /// Trims the stream by age and bytes.
