@@ -107,10 +107,27 @@ pub fn print_failure(message: &str) {
 
 fn log(event: &str, message: &str, fields: &[(&'static str, FieldValue)], line: &str) {
     keep_line(line);
-    write(|| match OBJECTS_OF.get() {
+    let mut lost = lock(&LOST);
+    let mut written = String::new();
+    if *lost > 0 {
+        let message = "messages before this one are lost";
+        written = as_written("messages_lost", message, &[("count", (*lost).into())], &format!("{lost} {message}"));
+    }
+    written += &as_written(event, message, fields, line);
+    if cfg!(test) {
+        eprint!("{written}"); // shown if the test fails
+        return;
+    }
+    let is_written = standard_error::write_at_once(written.as_bytes());
+    *lost = if is_written { 0 } else { *lost + 1 };
+}
+
+/// Returns what is written on standard error: an object, or a line.
+fn as_written(event: &str, message: &str, fields: &[(&'static str, FieldValue)], line: &str) -> String {
+    match OBJECTS_OF.get() {
         Some(hub) => object(event, hub, message, fields),
         None => format!("eventsource-hub: {line}\n"),
-    });
+    }
 }
 
 /// Keeps a line, and has it sent to a worker.
@@ -125,25 +142,6 @@ fn keep_line(line: &str) {
             unsent.pop_front(); // the file has it
         }
     }
-}
-
-fn write(line: impl FnOnce() -> String) {
-    let mut lost = LOST.lock().unwrap_or_else(|error| error.into_inner());
-    let missing = match (*lost, OBJECTS_OF.get()) {
-        (0, _) => String::new(),
-        (count, None) => format!("eventsource-hub: {count} messages before this one are lost\n"),
-        (count, Some(hub)) => {
-            let fields = [("count", FieldValue::Number(count))];
-            object("messages_lost", hub, "messages before this one are lost", &fields)
-        }
-    };
-    let line = missing + &line();
-    if cfg!(test) {
-        eprint!("{line}"); // shown if the test fails
-        return;
-    }
-    let is_written = standard_error::write_at_once(line.as_bytes());
-    *lost = if is_written { 0 } else { *lost + 1 };
 }
 
 fn text(event: &str, message: &str, fields: &[(&'static str, FieldValue)]) -> String {
