@@ -181,7 +181,8 @@ subtest 'a hub of the process' => sub {
     cmp_ok $look->{chosen}{rate}, '>', 0, 'the rate of the channel that is chosen';
     is json(post($app, '/end', {label => 'user/7', finish => 'on'}))->{count}, 1, 'a stream is ended';
     $stream->ends_ok(undef, 'its client is told');
-    my $owner = sub { return {@{ask($app, '/tail?channel=news', REQUEST_METHOD => 'HEAD')->[1]}}->{'EventSource-Owner'} };
+    my $owner =
+        sub { return {@{ask($app, '/tail?channel=news', REQUEST_METHOD => 'HEAD')->[1]}}->{'EventSource-Owner'} };
     is in_child($owner)->(), $owner->(), 'to the page, the tail of another worker is not that of another user';
 };
 

@@ -19,9 +19,9 @@ use Socket qw(IPPROTO_TCP SOMAXCONN);
 
 my $COMMAND = 'EventSource::XS::Command';
 
-my $TCP_DEFER_ACCEPT = 9;     # of Linux
-my $DEFER            = 30;    # seconds
-my $TIMEOUT          = 1;     # seconds of silence in a body, or of a client that does not read
+my $TCP_DEFER_ACCEPT = 9;                        # of Linux
+my $DEFER            = 30;                       # seconds
+my $TIMEOUT          = 1;                        # seconds of silence in a body, or of a client that does not read
 my $TOKEN_BYTES      = 16;
 my $LABEL            = "eventsource admin $$";
 
@@ -63,7 +63,8 @@ sub _below {
     return sub {
         my $env = shift;
         my ($token, $path) = $env->{PATH_INFO} =~ m{\A(/[^/]*)(.*)\z}s;
-        return $app->({%$env, SCRIPT_NAME => $token, PATH_INFO => $path, $EventSource::XS::Hub::Admin::LABEL => $LABEL});
+        return $app->(
+            {%$env, SCRIPT_NAME => $token, PATH_INFO => $path, $EventSource::XS::Hub::Admin::LABEL => $LABEL});
     };
 }
 
