@@ -17,7 +17,7 @@ sub subs_of_plugins {
 
 # Besides, what only the other modules of the distribution call.
 my %ALSO_PRIVATE = (
-    'EventSource::Error'              => [qw(at here new outside own)],
+    'EventSource::Error'              => [qw(attempt at here new outside own)],
     'EventSource::Framework::Dancer2' => [subs_of_plugins()],
     'EventSource::Hub'                => [
         qw(absence check_topics clock groups has_process is_unshared relays seal_ticket shown subscribe_by_ticket subscribe_groups type_of)
