@@ -153,7 +153,9 @@ impl Connections {
     /// Closes a connection of a service if it has as many as it may have.
     fn make_room(&mut self, service: Service) {
         let is_meant = |connection: &Connection| connection.client.service == service;
-        if self.open.values().filter(|connection| is_meant(connection)).count() >= service.most() {
+        let (open, most) = (self.open.values(), service.most());
+        // Connections are counted only if there are enough of them.
+        if open.len() >= most && open.filter(|connection| is_meant(connection)).count() >= most {
             self.close_first(is_meant);
         }
     }
