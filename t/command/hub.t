@@ -61,7 +61,7 @@ subtest 'a hub that was started without a session is the one of a later session'
         ok !-e "$session/eventsource/$name.sock", 'no other one is started';
     }
     $hub->stop;
-    unlink map { "$_/$name.sock.lock" } EventSource::Hub::Process->_call('folders');
+    unlink map { glob "$_/$name.sock.*" } EventSource::Hub::Process->_call('folders');
 };
 
 subtest 'run serves in the foreground until it is stopped' => sub {

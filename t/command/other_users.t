@@ -68,7 +68,6 @@ kill TERM => $pid;
 waitpid $pid, 0;
 my $gone = $sees->();
 like $gone->{err}, qr/this user has no settings for it/, 'without their process there is none';
-my @theirs = map { "$_/$name.sock" } "/run/user/$uid/eventsource", "/run/eventsource/$uid", "/tmp/eventsource-$uid";
-unlink map { ($_, "$_.lock", "$_.settings") } @theirs;
+unlink glob "{/run/user/$uid/eventsource,/run/eventsource/$uid,/tmp/eventsource-$uid}/$name.sock*";
 
 done_testing;

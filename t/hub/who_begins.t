@@ -175,7 +175,7 @@ PROGRAM
     ok wait_until($DEADLINE, sub { !is_running($pid) }), 'it has ended' if $pid;
     is_deeply [grep { -e } map { "$_/$name.sock.lock" } EventSource::Hub::Process->_call('folders')], [],
         'root has made none';
-    unlink "/tmp/eventsource-$uid/$name.sock.lock", "/tmp/eventsource-$uid/$name.sock.settings";
+    unlink glob "/tmp/eventsource-$uid/$name.sock.*";
 };
 
 subtest 'a job finds the hub of a worker whatever its environment' => sub {
@@ -197,7 +197,7 @@ subtest 'a job finds the hub of a worker whatever its environment' => sub {
     my $command = qx{env -i $^X -Mblib bin/eventsource publish --no-autostart --hub $name news x 2>/dev/null};
     like $command, qr/\A\Q$epoch\E-/, 'no environment at all';
     EventSource::Hub::Process->connect(name => $name)->stop;
-    unlink map { "$_/$name.sock.lock" } EventSource::Hub::Process->_call('folders');
+    unlink map { glob "$_/$name.sock.*" } EventSource::Hub::Process->_call('folders');
 };
 
 done_testing;

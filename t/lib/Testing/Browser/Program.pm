@@ -39,7 +39,7 @@ sub start {
     my $class = shift;
     my $self  = $class->new($class =~ s/.*:://r);
     $self->{profile} = File::Temp->newdir('browser-XXXXXX', TMPDIR => 1);
-    $self->run({map { ($_ => "$self->{profile}") } qw(HOME XDG_CONFIG_HOME XDG_CACHE_HOME)}, $self->command);
+    $self->run({map { ($_ => "$self->{profile}") } qw(HOME TMPDIR XDG_CONFIG_HOME XDG_CACHE_HOME)}, $self->command);
     $self->greet;
     $self->new_tab;
     return $self;
