@@ -23,8 +23,6 @@ mod counted;
 mod drafts;
 mod known_ends;
 mod members;
-#[cfg(test)]
-mod members_model;
 mod sequencer;
 mod state;
 #[cfg(test)]

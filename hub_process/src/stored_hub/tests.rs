@@ -2,6 +2,8 @@
 //! random. At the end the books balance: every requester was told once, no event was delivered twice, and none was missed
 //! without another epoch.
 
+mod members_model;
+
 use super::*;
 use crate::store::{Began, MemberPart, Store, StoreCommand, StoreEnd};
 use eventsource_xs::compression::{Body, ContentCoding};

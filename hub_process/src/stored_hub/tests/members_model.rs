@@ -9,9 +9,9 @@
 //!
 //! EVENTSOURCE_XS_SEED repeats a run, EVENTSOURCE_XS_STEPS sets the number of steps.
 
-use super::tests::{hub_of, open_stream};
-use super::*;
+use super::{hub_of, open_stream};
 use crate::store::{Began, Delivered, MemberPart, Store, StoreCommand, StoreEnd};
+use crate::stored_hub::*;
 use eventsource_xs::event::{EventName, Field, Text, Unsequenced};
 use eventsource_xs::hub::{
     Announcement, History, KeptMember, MemberData, MemberInfo, MemberKey, MemberRequest, MemberUpdate, PresenceChange,
