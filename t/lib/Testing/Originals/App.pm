@@ -88,8 +88,7 @@ sub requested {
 sub handled {
     my ($code, $writer) = @_;
     my @result;
-    my $app =
-        $APP->new(handler_cb => sub { @result = $code->(@_); $_[0]->close if !defined wantarray || 1; return })->to_app;
+    my $app     = $APP->new(handler_cb => sub { @result = $code->(@_); $_[0]->close; return })->to_app;
     my @request = requested($app, {}, $writer);
     return (@request, @result);
 }
