@@ -6,7 +6,8 @@ use warnings;
 # judge it.
 #
 # Each check is a class below Doctor::Check with the method findings, which takes this object and returns findings
-# (Doctor::Finding). A check makes no request: it judges what was seen, so the order of the report is not that of the requests.
+# (Doctor::Finding); those without a name have that of the class, in lower case. A check makes no request: it judges what was
+# seen, so the order of the report is not that of the requests.
 
 our $VERSION = '0.100';
 
@@ -15,7 +16,7 @@ use EventSource::XS::Doctor::Check::HubName;
 use EventSource::XS::Doctor::Check::Response;
 use EventSource::XS::Doctor::Check::Tickets;
 use EventSource::XS::Doctor::Connection;
-use EventSource::XS::Doctor::Finding qw(rounded);
+use EventSource::XS::Doctor::Finding qw(named rounded);
 use EventSource::XS::Doctor::Probe;
 use IO::Select  ();
 use List::Util  qw(max min);
@@ -103,7 +104,7 @@ sub failure { return $_[0]{stream} && !$_[0]{stream}->has_head && $_[0]{stream}-
 
 sub findings {
     my $self      = shift;
-    my @findings  = map { $_->findings($self) } $self->{url} ? @CHECKS : $CHECKS[-1];
+    my @findings  = map { named(lc s/.*:://sr, $_->findings($self)) } $self->{url} ? @CHECKS : $CHECKS[-1];
     my %explained = map { ($_ => 1) } map { @{$_->{explains}} } @findings;
     $_->{measured} = $self->{measured}{$_->{check}} || {} for @findings;
     return grep { $_->{verdict} eq 'ok' || !$explained{$_->{check}} } @findings;

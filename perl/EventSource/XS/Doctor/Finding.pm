@@ -7,7 +7,7 @@ use warnings;
 use EventSource::XS::Doctor::Remedy;
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(duration finding judged number ok rounded warning wrong);
+our @EXPORT_OK = qw(duration finding judged named number ok rounded warning wrong);
 
 # The longest text, in characters: a server may send long names and values.
 my $MAX_TEXT = 1000;
@@ -22,15 +22,15 @@ sub duration {
     return ($seconds < 10 ? rounded($seconds) : int $seconds) . ' seconds';
 }
 
-# A finding has a remedy unless it is ok. Options: proxies, the arguments of EventSource::XS::Doctor::Remedy, and explains, the
-# checks whose findings follow from this one.
+# A finding has a remedy unless it is ok. Options: proxies, the arguments of EventSource::XS::Doctor::Remedy; explains, the
+# checks whose findings follow from this one; check, its name, if it is not that of the others beside it (named).
 sub finding {
-    my ($verdict, $check, $sentence, $remedy, %option) = @_;
+    my ($verdict, $sentence, $remedy, %option) = @_;
     for my $text (grep { defined && length > $MAX_TEXT } $sentence, $remedy) {
         $text = substr($text, 0, $MAX_TEXT) . '...';
     }
     return {
-        check         => $check,
+        check         => $option{check},
         verdict       => $verdict,
         sentence      => $sentence,
         remedy        => $remedy,
@@ -41,15 +41,22 @@ sub finding {
 
 # The finding of something: a clause if it is fine, or its troubles, each an array of a verdict, a clause and a remedy.
 sub judged {
-    my ($check, $name, $fine, $figures, @troubles) = @_;
-    return ok($check, "$name $fine. $figures") if !@troubles;
+    my ($name, $fine, $figures, @troubles) = @_;
+    return ok("$name $fine. $figures") if !@troubles;
     my ($verdict) = grep { $_ eq 'wrong' } map { $_->[0] } @troubles;
     my %seen;
     return finding(
         $verdict // 'warning',
-        $check,   "$name " . join('; it ', map { $_->[1] } @troubles) . ". $figures",
+        "$name " . join('; it ', map { $_->[1] } @troubles) . ". $figures",
         join ' ', grep { !$seen{$_}++ } map { $_->[2] } @troubles
     );
+}
+
+# The same findings, with the name of their check.
+sub named {
+    my ($check, @findings) = @_;
+    $_->{check} //= $check for @findings;
+    return @findings;
 }
 
 sub number {

@@ -25,24 +25,20 @@ sub findings {
     my @lines = (proxies  => ['compression']);
     my @hides = (explains => ['buffering', EventSource::XS::Doctor::Check::Delivery->affected]);
     $seen->measure(compression => asked => $asked, unasked => $unasked, delay => $delay);
-    return wrong('compression', "The response is compressed ($unasked) for a client that has asked for no compression.",
+    return wrong("The response is compressed ($unasked) for a client that has asked for no compression.",
         $REMEDY, @lines)
         if defined $unasked;
-    return ok('compression', 'The response is not compressed.') if !defined $asked;
+    return ok('The response is not compressed.') if !defined $asked;
     my $compressed = "The response is compressed ($asked), and";
-    return wrong('compression', "$compressed the compressor withholds what a client without compression receives.",
+    return wrong("$compressed the compressor withholds what a client without compression receives.",
         $REMEDY, @lines, @late ? @hides : ())
         if defined $delay && $delay >= $AT_ONCE;
-    return wrong('compression',
-        "$compressed no text has come, though a poll was answered: the compressor withholds it.",
+    return wrong("$compressed no text has come, though a poll was answered: the compressor withholds it.",
         $REMEDY, @lines, @hides)
         if ($seen->{behind} || '') eq 'all';
-    return ok('compression', "$compressed nothing is withheld.") if defined $delay;
-    return warning(
-        'compression',
-        "$compressed nothing came that shows whether the compressor withholds bytes.",
-        "Give the doctor --trigger or --hub and --channel, so that it can cause an event. $REMEDY", @lines
-    );
+    return ok("$compressed nothing is withheld.") if defined $delay;
+    return warning("$compressed nothing came that shows whether the compressor withholds bytes.",
+        "Give the doctor --trigger or --hub and --channel, so that it can cause an event. $REMEDY", @lines);
 }
 
 # Private functions

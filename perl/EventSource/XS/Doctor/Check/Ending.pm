@@ -4,7 +4,7 @@ use warnings;
 
 # Looks whether the stream stays open, and what keeps it open: keepalives, cuts, ends.
 
-use EventSource::XS::Doctor::Finding qw(ok rounded warning wrong);
+use EventSource::XS::Doctor::Finding qw(named ok rounded warning wrong);
 use List::Util                       qw(max);
 
 my $LONG       = 30;       # seconds of silence that some proxies do not allow
@@ -40,7 +40,11 @@ sub findings {
     my ($class, $seen) = @_;
     return if !$seen->is_streaming || !defined $seen->{stream}{head_at};
     my $stream = $seen->{stream};
-    return (_overdue($seen, $stream), _keepalive($seen, $stream), _end($seen, $stream));
+    return (
+        named(silence   => _overdue($seen, $stream)),
+        named(keepalive => _keepalive($seen, $stream)),
+        named(end       => _end($seen, $stream))
+    );
 }
 
 # True if keepalives came at their times, and then no more, on a connection that is open.
@@ -59,18 +63,16 @@ sub _end {
     my $end  = $stream->{end};
     my $open = sprintf '%.1f s', $stream->{left_at} || 0;
     return warning(
-        'end',
         "The stream has sent so much within $open that the doctor has read no further.",
         'Send fewer events, or read the stream with --seconds 1: the doctor reads at most 16 MiB or 100,000 lines of a stream.'
     ) if $stream->is_excessive;
-    return ok('end', "The stream was open for $open, until the doctor left.")
+    return ok("The stream was open for $open, until the doctor left.")
         if !defined $end || !defined $stream->{ended_at};
     my $age   = $stream->{ended_at} - $stream->{head_at};
     my $after = sprintf 'after %.1f s', $age;
     my $idle  = ($stream->silences)[-1];
     $seen->measure($_ => seconds => rounded($age), silent => rounded($idle), end => $end) for qw(end timeout);
     return wrong(
-        'end',
         "The stream ended $after, because the hub process has ended meanwhile.",
         "Look into its log (eventsource hub log $seen->{hub}), and into that of the system."
     ) if $seen->has_lost_hub;
@@ -81,12 +83,11 @@ sub _end {
     return _ended($seen, $after, $is_limited, $is_silent && $idle, $needed) if $end eq 'complete';
     return _limited($after, $age)                                           if $is_limited;
     return _timed_out($idle, $needed)                                       if $is_silent;
-    return warning('end',
+    return warning(
         "The connection was closed $after, and the response has no framing that tells whether it was complete.",
         $KEEP_OPEN)
         if $end eq 'closed';
     return wrong(
-        'end',
         "The stream was cut $after, in the middle of the response: the worker was ended, or a proxy limits its time.",
         'Check whether the application ends its workers (a limit of requests), or a proxy or a platform limits responses.'
     );
@@ -95,7 +96,7 @@ sub _end {
 sub _ended {
     my ($seen, $after, $is_limited, $silence, $needed) = @_;
     my $sentence = "The response ended as a whole $after";
-    return ok('end', "$sentence.") if $seen->{method} ne 'GET';
+    return ok("$sentence.") if $seen->{method} ne 'GET';
     my $who =
         $is_limited
         ? ', as one that had begun later: the application (max_age) or a proxy limits how long a response may take.'
@@ -107,7 +108,6 @@ sub _ended {
     # Caddy ends a response at its read_timeout as if it were whole.
     my $raise = ' Or raise the timeout of the proxy (Caddy: read_timeout), beyond the keepalive.';
     return warning(
-        'end',
         "$sentence$who A browser connects again, and again.",
         $KEEP_OPEN . ($silence ? $raise : ''),
         $silence ? (proxies => [timeout => $needed]) : ()
@@ -129,16 +129,16 @@ sub _keepalive {
 
     $seen->measure(keepalive => keepalives => scalar @times, longest_silence => rounded($silence));
     return warning(
-        'keepalive',
         "Nothing came for $longest$ends. A proxy with a shorter timeout cuts the stream; usual ones are 30 to 60 s.",
-        "$remedy Watch longer with --seconds to see a slower one."
-    ) if $silence >= $LONG_WATCH && $silence > 0.9 * $watched;
-    return warning('keepalive', "The longest silence was $longest, which some proxies do not allow.", $remedy)
+        "$remedy Watch longer with --seconds to see a slower one.")
+        if $silence >= $LONG_WATCH && $silence > 0.9 * $watched;
+    return warning("The longest silence was $longest, which some proxies do not allow.", $remedy)
         if $silence > $LONG;
-    return ok('keepalive',
+    return ok(
         @times
         ? "The longest silence in $all was $most; keepalives: " . @times . '.'
-        : "No keepalive came in $all, with a longest silence of $most; watch longer with --seconds to see one.");
+        : "No keepalive came in $all, with a longest silence of $most; watch longer with --seconds to see one."
+    );
 }
 
 # True if two streams have ended at the same age, though one had begun later, and not for their silence: a stream that was
@@ -161,7 +161,6 @@ sub _limited {
     my $named   = $usual ? " That is the usual limit of $usual->[1]." : '';
     my $most    = sprintf '%.1f', 0.9 * $age;
     return wrong(
-        'end',
         "The stream was cut $after, as one that had begun later: something limits how long a response may take.$named",
         "Raise that limit, or end streams before: max_age => $most of EventSource::Hub. eventsource-hub.js renews its own."
     );
@@ -184,7 +183,6 @@ sub _overdue {
     my $polled  = $seen->has_polled ? ' A new request was answered.' : '';
     $seen->measure(silence => seconds => rounded($silence), keepalive => $each);
     return wrong(
-        'silence',
         "The stream sends something each $each s, as it says, and nothing came for $after on a connection that is open.$polled"
             . ' Something on the way has dropped the connection without closing it, or holds bytes back.',
         'A firewall, a NAT or a proxy forgets quiet connections: set a keepalive that is shorter than its time, or raise'
@@ -208,10 +206,10 @@ sub _timed_out {
     my ($usual) = grep { abs($idle - $_->[0]) < 1.5 } @USUAL;
     my $named   = $usual ? " That is the usual timeout of $usual->[1]." : '';
     return wrong(
-        'timeout',
         "The stream was cut after $silence of silence: a proxy has a timeout that is shorter than the silences of the stream."
             . $named,
         "Raise the timeout of the proxy to $needed s, beyond the keepalive, or set a keepalive that is shorter than $silence.",
+        check    => 'timeout',
         proxies  => [timeout => $needed],
         explains => ['keepalive']
     );

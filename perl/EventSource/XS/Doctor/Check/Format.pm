@@ -4,7 +4,7 @@ use warnings;
 
 # Looks whether the bytes of the stream are what the standard describes (WHATWG HTML, section 9.2.5).
 
-use EventSource::XS::Doctor::Finding qw(finding ok);
+use EventSource::XS::Doctor::Finding qw(finding named ok);
 
 # The verdict and the check of each mistake, what finds it in a body, the sentence about what was found, and the remedy.
 my @MISTAKES = (
@@ -67,16 +67,16 @@ sub findings {
     my ($class, $seen) = @_;
     return if !$seen->is_streaming || !$seen->{stream}->body->{bytes};
     my $body     = $seen->{stream}->body;
-    my @findings = _fields($body);
+    my @findings = named(fields => _fields($body));
     for my $mistake (@MISTAKES) {
         my ($verdict, $check, $find, $sentence, $remedy) = @$mistake;
         my $found = $find->($body) // next;
-        push @findings, finding($verdict, $check, $sentence =~ s/%s/$found/r, $remedy);
+        push @findings, finding($verdict, $sentence =~ s/%s/$found/r, $remedy, check => $check);
     }
     return @findings if @findings;
-    return ok('format', 'The stream had comments only; its format could not be judged.')
+    return ok('The stream had comments only; its format could not be judged.')
         if @{$body->{comments}} && !@{$body->{blocks}};
-    return ok('format', 'Line ends, fields and encoding of the stream are right.');
+    return ok('Line ends, fields and encoding of the stream are right.');
 }
 
 # Private functions
@@ -94,7 +94,6 @@ sub _fields {
         :                   "The stream has the unknown field '" . substr($names[0], 0, 40) . "'";
     return finding(
         defined $spaced || defined $cased || $html ? 'wrong' : 'warning',
-        'fields',
         "$why, so clients ignore the line.",
         'Begin each line with data:, event:, id:, retry: or a colon; data of several lines needs data: before each.'
     );

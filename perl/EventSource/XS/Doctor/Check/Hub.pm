@@ -5,7 +5,7 @@ use warnings;
 # Looks at a named hub: whether a restart of the service by systemd would kill its process together with its workers, how many
 # of its streams poll, and whether its store is healthy and keeps what it is meant to keep.
 
-use EventSource::XS::Doctor::Finding qw(duration judged number ok warning wrong);
+use EventSource::XS::Doctor::Finding qw(duration judged named number ok warning wrong);
 use EventSource::XS::Hub::Health;
 use EventSource::XS::Reason;
 
@@ -25,13 +25,16 @@ sub findings {
     my ($class, $seen) = @_;
     return if !defined $seen->{hub};
     my $health = eval { EventSource::XS::Hub::Health->new($seen->{probe}->hub) };
-    return (_process($seen, $health->stats), _polls($seen, $health->stats), _store($seen, $health))
-        if $health && eval { $health->examine; 1 };
+    return (
+        named(hub_process => _process($seen, $health->stats)),
+        named(hub_polls   => _polls($seen, $health->stats)),
+        named(hub_store   => _store($seen, $health))
+    ) if $health && eval { $health->examine; 1 };
     my $why = EventSource::XS::Reason->message_of($@);
     return warning(
-        'hub_process',
         "The hub $seen->{hub} has no process that this user can ask: $why.",
-        'Start the workers of the hub, or check --hub and --socket. Run the doctor as the user of the hub.'
+        'Start the workers of the hub, or check --hub and --socket. Run the doctor as the user of the hub.',
+        check => 'hub_process'
     );
 }
 
@@ -89,11 +92,11 @@ sub _polls {
         . " of the hub $seen->{hub} poll now; polls so far, by reason: "
         . (join(', ', @reasons) || 'none') . '.';
     $seen->measure(hub_polls => streams => $stats->{streams}, %$polls);
-    return ok('hub_polls', $sentence)
+    return ok($sentence)
         if !$polls->{waiting}
         || $polls->{waiting} < $MANY * $stats->{streams}
         || !grep { $polls->{$_} } @HINDERED;
-    return warning('hub_polls', $sentence,
+    return warning($sentence,
         'Most proxies let TLS through. If this report names none, run eventsource doctor URL where such a client is.');
 }
 
@@ -107,20 +110,16 @@ sub _process {
         workers     => [map { 0 + $_ } @workers],
         cgroup      => $cgroup
     );
-    return warning(
-        'hub_process',
-        "$process has workers that could not be found.",
-        'Start the workers, or name them with --workers PID,PID.'
-    ) if !@workers || !defined $cgroup;
+    return warning("$process has workers that could not be found.",
+        'Start the workers, or name them with --workers PID,PID.')
+        if !@workers || !defined $cgroup;
     my ($same) = grep { (_cgroup($_) || '') eq $cgroup } @workers;
-    return ok('hub_process', "$process is in another cgroup than its workers, so it outlives their service.")
+    return ok("$process is in another cgroup than its workers, so it outlives their service.")
         if !defined $same;
     my ($unit) = $cgroup =~ m{([^/]+\.service)};
-    return ok('hub_process',
-        "$process and its worker $same are in the same cgroup, $cgroup, which is not a service of systemd.")
+    return ok("$process and its worker $same are in the same cgroup, $cgroup, which is not a service of systemd.")
         if !defined $unit;
     return wrong(
-        'hub_process',
         "$process and its worker $same are both in $unit: a restart of that by systemd kills the hub and all streams.",
         'Run the hub in a service of its own, with the shipped units eventsource-hub@.socket and eventsource-hub@.service:'
             . " systemctl enable --now eventsource-hub\@$seen->{hub}.socket"
@@ -143,13 +142,12 @@ sub _store {
     my ($seen,  $health)  = @_;
     my ($store, $problem) = ($health->stats->{store}, $health->problem);
     $seen->measure(hub_store => %$store);
-    return wrong('hub_store', "The hub $seen->{hub} does not deliver: $problem. " . _figures($store), _remedy($store))
+    return wrong("The hub $seen->{hub} does not deliver: $problem. " . _figures($store), _remedy($store))
         if defined $problem;
     my @troubles = (_trouble_of_place($store), _troubles($store));
-    return ok('hub_store', "The hub $seen->{hub} has no store: its events end with its process.")
+    return ok("The hub $seen->{hub} has no store: its events end with its process.")
         if $store->{kind} eq 'memory' && !@troubles;
-    return judged('hub_store', "The store of the hub $seen->{hub} ($store->{kind})",
-        'is up', _figures($store), @troubles);
+    return judged("The store of the hub $seen->{hub} ($store->{kind})", 'is up', _figures($store), @troubles);
 }
 
 # The troubles, as judged of EventSource::XS::Doctor::Finding takes them. The count of losses is of the life of the hub process.

@@ -8,7 +8,7 @@ use warnings;
 # its epoch and counts the readers of a channel.
 
 use EventSource::XS::Doctor::Check::Delivery;
-use EventSource::XS::Doctor::Finding qw(warning wrong);
+use EventSource::XS::Doctor::Finding qw(named warning wrong);
 
 my $REMEDY =
     q{Give the hub a name, EventSource::Hub->new(name => 'shop'): then it has a hub process, which all workers share. Behind a}
@@ -26,7 +26,7 @@ sub epochs_of {
 
 sub findings {
     my ($class, $seen) = @_;
-    return ($class->_hub($seen), $class->probe($seen));
+    return (named(hub_name => $class->_hub($seen)), named(probe => $class->probe($seen)));
 }
 
 # The finding of a misspelt hub or channel; nothing if the probe went where the stream reads.
@@ -37,7 +37,6 @@ sub probe {
     my @epochs = $class->epochs_of($seen->{stream}->body);
     $seen->measure(probe => %$target);
     return wrong(
-        'probe',
         "The probe went to the hub $hub, whose ids begin with $target->{epoch}; the stream reads another hub ($epochs[0]).",
         'Compare --hub and --socket with name and socket of EventSource::Hub->new. A hub without a name has no process.',
         explains => ['buffering']
@@ -46,7 +45,6 @@ sub probe {
     # The stream may be on another machine, whose readers this one does not count.
     return if $target->{readers} || $target->{store} eq 'redis';
     return wrong(
-        'probe',
         "The probe was published to the channel $channel of the hub $hub, which no stream reads, not even this one.",
         'Compare --channel with the channels that the application subscribes the stream to, and --hub with its hub:'
             . " eventsource channels --hub $hub lists the channels that are read.",
@@ -63,11 +61,9 @@ sub _hub {
     $seen->measure(hub_name => epochs => [$own, $other]);
     my $sentence =
         "The ids of the stream begin with $own, and those of another request with $other: each worker has a hub of its own.";
-    return warning(hub_name => $sentence, $REMEDY) if !$seen->{is_probed} || defined $seen->{probe_seconds};
-    return wrong(
-        hub_name => "$sentence So the probe has not arrived.",
-        $REMEDY, explains => ['buffering', EventSource::XS::Doctor::Check::Delivery->affected]
-    );
+    return warning($sentence, $REMEDY) if !$seen->{is_probed} || defined $seen->{probe_seconds};
+    return wrong("$sentence So the probe has not arrived.",
+        $REMEDY, explains => ['buffering', EventSource::XS::Doctor::Check::Delivery->affected]);
 }
 
 1;

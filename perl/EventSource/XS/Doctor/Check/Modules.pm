@@ -20,12 +20,11 @@ sub findings {
         next if !defined $loaded || _file($loaded) eq _file("$ours$path");
         push @findings,
             warning(
-            'modules',
             "This perl loads $name from $loaded, which is not of this distribution.",
             "Remove it, or let the folder $ours come first in \@INC (PERL5LIB)."
             );
     }
-    return @findings ? @findings : ok('modules', "This perl loads @{[join ' and ', @SHARED]} from $ours.");
+    return @findings ? @findings : ok("This perl loads @{[join ' and ', @SHARED]} from $ours.");
 }
 
 # Private functions

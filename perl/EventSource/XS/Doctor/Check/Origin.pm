@@ -4,14 +4,14 @@ use warnings;
 
 # Looks whether pages of another origin may read the stream (CORS).
 
-use EventSource::XS::Doctor::Finding qw(finding ok warning wrong);
+use EventSource::XS::Doctor::Finding qw(finding named ok warning wrong);
 
 # Public methods
 
 sub findings {
     my ($class, $seen) = @_;
     return if !defined $seen->{origin} || !$seen->{stream} || !$seen->{stream}->has_head;
-    return (_origin($seen, $seen->{stream}), _preflight($seen));
+    return (_origin($seen, $seen->{stream}), named(preflight => _preflight($seen)));
 }
 
 # Private functions
@@ -34,17 +34,15 @@ sub _origin {
     my $allowed = $stream->header('Access-Control-Allow-Origin');
     my $trouble = _forbids($seen, $stream);
     return wrong(
-        'origin',
         "A page of $seen->{origin} may not read the stream: the response $trouble.",
         "Allow the origin in the application (origins => ['$seen->{origin}'] of Plack::App::EventSource), or in the proxy.",
         proxies => [origin => $seen->{origin}]
     ) if defined $trouble;
     return warning(
-        'origin',
         "Pages of $seen->{origin} may read the stream, but without Vary: Origin a cache may give it to other origins.",
         'Send Vary: Origin with an Access-Control-Allow-Origin that names one.'
     ) if $allowed ne '*' && ($stream->header('Vary') || '') !~ /\bOrigin\b|\*/i;
-    return ok('origin', "Pages of $seen->{origin} may read the stream.");
+    return ok("Pages of $seen->{origin} may read the stream.");
 }
 
 # EventSource of a browser sends no preflight. Libraries that use fetch do, for Last-Event-ID and headers of their own.
@@ -62,10 +60,10 @@ sub _preflight {
     my $headers = lc($response->header('Access-Control-Allow-Headers') || '');
     my @missing = grep { $headers !~ /(?:\A|[\s,])\Q$_\E(?:[\s,]|\z)|\A\s*\*\s*\z/ } 'last-event-id',
         map { lc $_->[0] } @{$seen->{headers}};
-    $trouble = "does not allow @missing"                                    if !defined $trouble && @missing;
-    return ok('preflight', 'The preflight (OPTIONS) allows Last-Event-ID.') if !defined $trouble;
+    $trouble = "does not allow @missing"                       if !defined $trouble && @missing;
+    return ok('The preflight (OPTIONS) allows Last-Event-ID.') if !defined $trouble;
     return finding(
-        $verdict, 'preflight',
+        $verdict,
         "The preflight (OPTIONS) $trouble; $who.",
         'Answer OPTIONS with 204 and Access-Control-Allow-Origin, -Headers (Last-Event-ID) and -Methods.'
     );

@@ -23,15 +23,11 @@ sub findings {
         $DATABASE->class_for($dbh)->new(dbh => $dbh, table => $seen->{table});
     };
     return wrong(
-        'outbox',
         'The database of the outbox takes no connection: ' . _reason($@) . '.',
         'Check that the database runs, the DSN, the user and the password, and that its driver (DBD::...) is installed.'
     ) if !$database;
-    return eval { _judge($database, $seen) } || wrong(
-        'outbox',
-        "The outbox $seen->{table} cannot be read: " . _reason($@) . '.',
-        'Check the database, and that the table is as eventsource outbox --schema prints it.'
-    );
+    return eval { _judge($database, $seen) } || wrong("The outbox $seen->{table} cannot be read: " . _reason($@) . '.',
+        'Check the database, and that the table is as eventsource outbox --schema prints it.');
 }
 
 # Private functions
@@ -43,18 +39,12 @@ sub _judge {
     $seen->measure(outbox => map { ("may_$_" => defined $refused{$_} ? 0 : 1) } qw(follow insert));
     return _unusable($name, $database, %refused) if defined $refused{follow};
     my $problem = $database->problem_of_version;
-    return wrong(
-        'outbox',
-        ucfirst "$problem.",
-        'Install the release that made the table, or make the table anew when all rows are published.'
-    ) if defined $problem;
+    return wrong(ucfirst "$problem.",
+        'Install the release that made the table, or make the table anew when all rows are published.')
+        if defined $problem;
     my $counts = $database->counts;
     $seen->measure(outbox => %$counts);
-    return judged(
-        'outbox', $name, 'is followed',
-        _figures($counts, $refused{insert}),
-        _troubles($database, $counts, $seen)
-    );
+    return judged($name, 'is followed', _figures($counts, $refused{insert}), _troubles($database, $counts, $seen));
 }
 
 sub _figures {
@@ -75,13 +65,11 @@ sub _reason { return EventSource::XS::Reason->of($_[0]) =~ s/\s*\n\s*/ /gr =~ s/
 # A producer needs no more than the right to insert.
 sub _unusable {
     my ($name, $database, %refused) = @_;
-    return ok('outbox',
-              "$name takes rows of this user, who may not follow it ("
+    return ok("$name takes rows of this user, who may not follow it ("
             . _reason($refused{follow})
             . '). As the user of the follower the doctor looks at its rows, too.')
         if !defined $refused{insert};
     return wrong(
-        'outbox',
         "$name can neither be written nor followed: " . _reason($refused{insert}) . '.',
         $refused{insert} =~ /read-?only/i
         ? 'The DSN must lead to the primary server, and the database must be writable.'

@@ -16,11 +16,8 @@ sub findings {
     my $poll = $seen->{poll} or return;
     return _polled($seen) if $seen->has_polled && !$poll->is_copy;
     return                if !$seen->is_hindered;
-    return warning(
-        'poll',
-        'No page receives events in time here: ' . _why($poll) . '.',
-        'Mend what is wrong above, or let the page reach the server on another way: over TLS, or past the proxy.'
-    );
+    return warning('No page receives events in time here: ' . _why($poll) . '.',
+        'Mend what is wrong above, or let the page reach the server on another way: over TLS, or past the proxy.');
 }
 
 # Private functions
@@ -30,20 +27,17 @@ sub _polled {
     my ($poll, $waiting, $seconds) = @$seen{qw(poll waiting polled_seconds)};
     $seen->measure(poll => seconds => rounded($poll->{ended_at}), probe_seconds => $seconds);
     my $sentence = sprintf 'A poll was answered after %.2f s', $poll->{ended_at};
-    return ok('poll', "$sentence: where streams do not pass, a page with eventsource-hub.js polls.")
+    return ok("$sentence: where streams do not pass, a page with eventsource-hub.js polls.")
         if !$waiting;
-    return warning(
-        'poll',
-        "$sentence, but one that was to wait was not answered in time: " . _why($waiting) . '.',
-        'Raise the timeout of the proxy for a response beyond 20 seconds.'
-        )
+    return warning("$sentence, but one that was to wait was not answered in time: " . _why($waiting) . '.',
+        'Raise the timeout of the proxy for a response beyond 20 seconds.')
         if $waiting->is_copy
         || !$waiting->is_whole
         || $waiting->status != 200
         || ($seconds // 0) >= $AT_ONCE;
     $sentence .= sprintf ', and one that waited had the probe %.2f s after it was published', $seconds
         if defined $seconds;
-    return ok('poll', "$sentence: a page with eventsource-hub.js polls here, and events still come within a second.");
+    return ok("$sentence: a page with eventsource-hub.js polls here, and events still come within a second.");
 }
 
 sub _why {

@@ -4,7 +4,7 @@ use warnings;
 
 # The way to the stream: redirects, the status, and the type.
 
-use EventSource::XS::Doctor::Finding qw(ok warning wrong);
+use EventSource::XS::Doctor::Finding qw(named ok warning wrong);
 
 # The meaning of a status to a client of a stream, and the remedy.
 my %STATUS = (
@@ -58,14 +58,13 @@ my %REFUSAL = (
 sub findings {
     my ($class, $seen) = @_;
     my $stream   = $seen->{stream} or return;
-    my @findings = map { _redirect($_) } @{$seen->{hops}};
-    if ($seen->{is_endless}) {
-        push @findings, wrong('redirect', 'The redirects do not end.', 'Remove the redirect that leads back.');
-    }
+    my @findings = named(redirect => map { _redirect($_) } @{$seen->{hops}});
+    push @findings, named(redirect => wrong('The redirects do not end.', 'Remove the redirect that leads back.'))
+        if $seen->{is_endless};
     return @findings if !$stream->has_head;
-    push @findings, _status($seen, $stream), _errors($seen);
-    push @findings, _type($stream)                                              if $stream->status == 200;
-    push @findings, _owner($seen->{head}, $stream->header('EventSource-Owner')) if $seen->{head};
+    push @findings, named(status => _status($stream)), named(errors => _errors($seen));
+    push @findings, named(type   => _type($stream)) if $stream->status == 200;
+    push @findings, named(owner  => _owner($seen->{head}, $stream->header('EventSource-Owner'))) if $seen->{head};
     return @findings;
 }
 
@@ -93,7 +92,6 @@ sub _errors {
     my ($failed, $all) = (scalar @bad, scalar @answered);
     $seen->measure(errors => failed => $failed, requests => $all);
     return wrong(
-        'errors',
         "$failed of $all requests were answered with $statuses: a proxy cannot always reach a server, or one of several fails."
             . ' At such an answer an EventSource of a browser gives up for good.',
         'Read the log of the proxy, and let it take a failing server out (health checks). eventsource-hub.js tries again by'
@@ -107,10 +105,9 @@ sub _owner {
     my ($head, $owner) = @_;
     my $twice  = ($head->header('Content-Length') // '') =~ /(.*,.*)/ ? " and two Content-Length ($1)" : '';
     my $answer = join ' ', map { $_ // 'nothing' } $head->status, $head->header('EventSource-Owner');
-    return ok('owner', 'HEAD is answered with the owner of the stream, so tabs can share it.')
+    return ok('HEAD is answered with the owner of the stream, so tabs can share it.')
         if "$answer$twice" eq "200 $owner";
     return wrong(
-        'owner',
         "HEAD is answered with $answer$twice instead of 200 $owner, the owner of the stream: tabs cannot share it.",
         'Let the application, its middleware and each proxy answer HEAD as they answer GET, without the body.'
     );
@@ -122,23 +119,22 @@ sub _redirect {
     $how .= ' That is another origin: cookie, headers and data of the command line were not sent there.'
         if $hop->{withheld};
     return wrong(
-        'redirect',
         "$how The connection is not encrypted from there on.",
         'Redirect to https, or let the page use the final URL.'
     ) if $hop->{from} =~ /\Ahttps:/ && $hop->{to} !~ /\Ahttps:/;
-    return warning('redirect', "$how Each reconnection takes this way again.", "Let the page use $hop->{to}.");
+    return warning("$how Each reconnection takes this way again.", "Let the page use $hop->{to}.");
 }
 
 sub _status {
-    my ($seen, $stream) = @_;
+    my $stream = shift;
     my $status = $stream->status;
-    return ok('status', 'The status is 200.') if $status == 200;
+    return ok('The status is 200.') if $status == 200;
     my ($proxy, $error) = __PACKAGE__->refusal($stream);
     if ($proxy) {
         my ($refuses, $remedy) = @{$REFUSAL{$error}};
         return wrong(
-            'status', "The status is $status instead of 200: the proxy $proxy $refuses.",
-            $remedy,  $error eq 'incremental_refused' ? (proxies => ['buffering']) : (),
+            "The status is $status instead of 200: the proxy $proxy $refuses.",
+            $remedy, $error eq 'incremental_refused' ? (proxies => ['buffering']) : (),
         );
     }
     my $is_last = $status =~ /\A3/ ? 301 : $status;
@@ -146,7 +142,6 @@ sub _status {
     my $allow = $stream->header('Allow');
     $remedy .= " It allows $allow." if defined $allow;
     return wrong(
-        'status',
         "The status is $status instead of 200, which $means."
             . ($status == 204 ? '' : ' A browser reports an error and does not try again.'),
         $remedy,
@@ -158,17 +153,16 @@ sub _type {
     my $stream = shift;
     my $type   = $stream->header('Content-Type');
     my @mend   = ('Send Content-Type: text/event-stream. Do not let a proxy replace it.', proxies => ['type']);
-    return wrong('type', 'The response has no Content-Type, so a browser refuses it.', @mend)
+    return wrong('The response has no Content-Type, so a browser refuses it.', @mend)
         if !defined $type;
     my ($essence, $rest) = $type =~ /\A\s*([^;\s]*)\s*(.*)\z/s;
     if (lc $essence ne 'text/event-stream' || $type =~ /,/) {
         my $why = lc $essence eq 'text/html' ? ' It is a page, such as a login or an error.' : '';
-        return wrong('type',
-            "The Content-Type is $type instead of text/event-stream, so a browser refuses it.$why", @mend);
+        return wrong("The Content-Type is $type instead of text/event-stream, so a browser refuses it.$why", @mend);
     }
-    return wrong('type', "The Content-Type is $type, but an event stream is always UTF-8.", @mend)
+    return wrong("The Content-Type is $type, but an event stream is always UTF-8.", @mend)
         if $rest =~ /charset\s*=\s*"?([^";\s]*)/i && $1 !~ /\Autf-?8\z/i;
-    return ok('type', "The Content-Type is $type.");
+    return ok("The Content-Type is $type.");
 }
 
 1;

@@ -43,7 +43,6 @@ sub findings {
     my $status = $last->{connection}->status || 0;
     my $type   = ($last->{connection}->header('Content-Type') // 'no type') =~ s/\s*;.*//sr;
     return wrong(
-        'tickets',
         $status
         ? "A client that comes back got the status $status and $type instead of a stream."
         : 'A client that comes back got no answer.',
@@ -56,7 +55,6 @@ sub findings {
         grep { $_->{name} !~ $NAME && exists $last->{sent}{$_->{name}} && $last->{sent}{$_->{name}} ne $_->{value} }
         @{$last->{set}};
     return wrong(
-        'tickets',
         "The application is asked each time, for it sets the cookie $again[0]{name} anew, and a ticket counts for its cookies.",
         "Let it set $again[0]{name} only when it changes, or name the cookies that count: ticket => {cookies => [...]}."
     ) if @again;
@@ -64,7 +62,6 @@ sub findings {
     my ($why)   = map { ": $REASON{$_}" } grep { $counted->{$_} } sort keys %REASON;
     my $ask     = defined $seen->{hub} ? '' : ' --hub NAME says why the hub refuses the ticket.';
     return wrong(
-        'tickets',
         'The application is asked each time, though the client brings its ticket back' . ($why // '') . q{.},
         "Let the proxy pass Cookie, Host, Origin, the path and the query on as they are, the same in each way to the hub.$ask"
     );
@@ -81,7 +78,6 @@ sub ticket {
 sub _none {
     my $counted = shift->{tickets_counted} || {};
     return wrong(
-        'tickets',
         'The stream gives its client no ticket'
             . ($counted->{too_large} ? ': it would be too large for a cookie.' : '.'),
         $counted->{too_large}
@@ -94,8 +90,8 @@ sub _opened {
     my ($last, $returns) = @_;
     my $sentence = 'A client that comes back begins its stream by its ticket, without the application'
         . ($returns > 1 ? ', from the second time on: the first response has set other cookies' : '');
-    return ok('tickets', "$sentence. The hub process serves it.") if defined $last->{connection}->applied->{ticket};
-    return ok('tickets',
+    return ok("$sentence. The hub process serves it.") if defined $last->{connection}->applied->{ticket};
+    return ok(
         "$sentence. A worker opens the ticket: if the hub process has --http, the proxy does not reach its socket.");
 }
 
@@ -103,12 +99,10 @@ sub _unsent {
     my ($seen, $ticket) = @_;
     my $path = $seen->{url}->path;
     return wrong(
-        'tickets',
         'No browser brings the ticket back: its cookie is Secure, and the URL begins with http://.',
         'Let the proxy set X-Forwarded-Proto to the scheme that the client uses.'
     ) if $ticket->{is_secure};
     return wrong(
-        'tickets',
         "No browser brings the ticket back: its cookie is for the path $ticket->{path}, and the URL has $path.",
         "A proxy changes the path: let it change that of cookies, too (nginx: proxy_cookie_path $ticket->{path} $path;)."
     );
