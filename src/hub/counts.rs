@@ -9,9 +9,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The counters, which travel in their order.
+/// The counters, which travel in their order, each with its name for applications: a dot is between the name of a hash and the
+/// name in it.
 macro_rules! counts {
-    ($($(#[$meaning:meta])* $name:ident,)+) => {
+    ($($(#[$meaning:meta])* $name:ident = $shown:literal,)+) => {
         /// The counters of a hub.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Counts {
@@ -19,74 +20,81 @@ macro_rules! counts {
         }
 
         coded!(Counts { $($name),+ });
+
+        impl Counts {
+            /// Returns the counters with their names for applications.
+            pub fn named(&self) -> Vec<(&'static str, u64)> {
+                vec![$(($shown, self.$name)),+]
+            }
+        }
     };
 }
 
 counts! {
     /// Streams that are subscribed, or are ending and still to be sent events.
-    streams,
+    streams = "streams",
     /// Channels that have subscribers or entries.
-    channels,
+    channels = "channels",
     /// Patterns that have subscribers.
-    patterns,
+    patterns = "patterns",
     /// Events that were published.
-    published,
+    published = "published",
     /// Events that were given to the kernel, or put into a stream's own buffer, counted once for each stream.
-    delivered,
+    delivered = "delivered",
     /// Entries in all logs.
-    events,
+    events = "history.events",
     /// The bytes of these entries, and of the names of their channels.
-    bytes,
+    bytes = "history.bytes",
     /// Streams that began with a client's last event id.
-    resumed,
+    resumed = "resumed",
     /// `gap` events that were sent.
-    gaps,
+    gaps = "gaps",
     /// Lagging streams that were ended.
-    disconnected,
+    disconnected = "slow.disconnect",
     /// Lagging streams that were sent a `gap` event and continued.
-    skipped,
+    skipped = "slow.gap",
     /// Lagging streams that continued with the newest entry of each key.
-    compacted,
+    compacted = "slow.latest",
     /// Retained keys.
-    keys,
+    keys = "state.keys",
     /// The bytes of the retained entries that the history has evicted.
-    state_bytes,
+    state_bytes = "state.bytes",
     /// Members that are here.
-    members,
+    members = "members.here",
     /// Streams that were to have a member, and opened without one.
-    members_refused,
+    members_refused = "members.refused",
     /// The bytes of events that were sent to streams with a content coding, before they were encoded.
-    content_bytes,
+    content_bytes = "compression.before",
     /// The bytes that these were sent instead.
-    coded_bytes,
+    coded_bytes = "compression.after",
     /// Streams that were refused because of a limit of their key.
-    limited,
+    limited = "limited",
     /// Polls that are open.
-    polls,
+    polls = "polls.waiting",
     /// Polls that have begun because a stream was [mute](crate::hub::PollReason).
-    polls_mute,
+    polls_mute = "polls.mute",
     /// Those whose stream was silent.
-    polls_silent,
+    polls_silent = "polls.silent",
     /// Those whose streams are refused.
-    polls_refused,
+    polls_refused = "polls.refused",
     /// Those whose streams are cut.
-    polls_cut,
+    polls_cut = "polls.cut",
     /// All others.
-    polls_other,
+    polls_other = "polls.other",
     /// Tickets that clients were given.
-    tickets_issued,
+    tickets_issued = "tickets.issued",
     /// Tickets that were too large to be given.
-    tickets_too_large,
+    tickets_too_large = "tickets.too_large",
     /// Streams that began with a ticket.
-    tickets_accepted,
+    tickets_accepted = "tickets.accepted",
     /// Tickets that were refused because of their age.
-    tickets_expired,
+    tickets_expired = "tickets.expired",
     /// Tickets that were refused because a stream that they allow was to end.
-    tickets_withdrawn,
+    tickets_withdrawn = "tickets.withdrawn",
     /// Tickets that were refused because of a limit of their key.
-    tickets_limited,
+    tickets_limited = "tickets.limited",
     /// Tickets that do not open.
-    tickets_unknown,
+    tickets_unknown = "tickets.unknown",
 }
 
 impl Counts {

@@ -7,8 +7,8 @@ use super::guard::refuse;
 use super::stream::seconds;
 use super::text::{Answer, Texts};
 use crate::hub::{
-    check_member, ChannelPage, Counts, EndRequest, LogPage, LogRange, MemberInfo, MemberPage, MemberUpdate, Retain,
-    Settings, Topic,
+    check_member, ChannelPage, EndRequest, LogPage, LogRange, MemberInfo, MemberPage, MemberUpdate, Retain, Settings,
+    Topic,
 };
 use crate::metrics::{self, Measured, TopicCounts};
 use crate::runtime;
@@ -93,9 +93,10 @@ fn unless_ending(counted: Result<u64, Failure>) -> Result<u64, Failure> {
 
 /// The counts of a hub, and of its process and its store if it has one of its own: names and values.
 fn count(counted: &Counted) -> Answer {
+    let hub = counted.hub.named().into_iter().map(|(name, number)| (name, number.to_string()));
     Answer::of_named(match counted.pid {
-        0 => hub_counts(&counted.hub),
-        _ => process_counts(counted),
+        0 => hub.collect(),
+        _ => hub.chain(process_counts(counted)).collect::<Vec<_>>(),
     })
 }
 
@@ -186,50 +187,8 @@ fn log_texts(page: LogPage) -> Answer {
     answer
 }
 
-/// A count for Perl: a name and a value, of which EventSource::XS::counts_of makes hashes. A dot is between the name of a hash
-/// and the name in it.
-type Named = (&'static str, String);
-
-fn hub_counts(counts: &Counts) -> Vec<Named> {
-    let numbers = [
-        ("streams", counts.streams),
-        ("channels", counts.channels),
-        ("patterns", counts.patterns),
-        ("published", counts.published),
-        ("delivered", counts.delivered),
-        ("resumed", counts.resumed),
-        ("gaps", counts.gaps),
-        ("history.events", counts.events),
-        ("history.bytes", counts.bytes),
-        ("state.keys", counts.keys),
-        ("state.bytes", counts.state_bytes),
-        ("slow.disconnect", counts.disconnected),
-        ("slow.gap", counts.skipped),
-        ("slow.latest", counts.compacted),
-        ("members.here", counts.members),
-        ("members.refused", counts.members_refused),
-        ("compression.before", counts.content_bytes),
-        ("compression.after", counts.coded_bytes),
-        ("limited", counts.limited),
-        ("polls.waiting", counts.polls),
-        ("polls.mute", counts.polls_mute),
-        ("polls.silent", counts.polls_silent),
-        ("polls.refused", counts.polls_refused),
-        ("polls.cut", counts.polls_cut),
-        ("polls.other", counts.polls_other),
-        ("tickets.issued", counts.tickets_issued),
-        ("tickets.too_large", counts.tickets_too_large),
-        ("tickets.accepted", counts.tickets_accepted),
-        ("tickets.expired", counts.tickets_expired),
-        ("tickets.limited", counts.tickets_limited),
-        ("tickets.unknown", counts.tickets_unknown),
-        ("tickets.withdrawn", counts.tickets_withdrawn),
-    ];
-    numbers.iter().map(|(name, number)| (*name, number.to_string())).collect()
-}
-
-/// Returns the counts of a named hub, its process and its store. Without an error of the store, its text is empty.
-fn process_counts(counted: &Counted) -> Vec<Named> {
+/// Returns the counts of the process of a named hub and of its store. Without an error of the store, its text is empty.
+fn process_counts(counted: &Counted) -> impl Iterator<Item = (&'static str, String)> {
     let StoreStatus { kind, place, last_error, .. } = &counted.store;
     let StoreStatus { is_up, since, lag, pending, events, bytes, failed, reconnects, epoch_changes, .. } =
         counted.store;
@@ -256,9 +215,8 @@ fn process_counts(counted: &Counted) -> Vec<Named> {
         ("store.last_error_age", age),
     ];
     let texts = [("store.kind", kind), ("store.place", place), ("store.last_error", last_error)];
-    let mut all = hub_counts(&counted.hub);
-    all.extend(numbers.iter().map(|(name, number)| (*name, number.to_string())));
-    all.extend(seconds.iter().map(|(name, time)| (*name, format!("{:.3}", time.as_secs_f64()))));
-    all.extend(texts.iter().map(|(name, text)| (*name, text.to_string())));
-    all
+    let numbers = numbers.map(|(name, number)| (name, number.to_string()));
+    let seconds = seconds.map(|(name, time)| (name, format!("{:.3}", time.as_secs_f64())));
+    let texts = texts.map(|(name, text)| (name, text.to_string()));
+    numbers.into_iter().chain(seconds).chain(texts)
 }
