@@ -41,24 +41,6 @@ const TAG_BYTES: usize = 16;
 /// The number of random bytes that a ticket takes: for its key, if that has to be made, and its nonce.
 pub const RANDOM_BYTES: usize = KEY_BYTES + NONCE_BYTES;
 
-/// The reason for which a ticket is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// It is too old.
-    Expired,
-    /// It does not open.
-    Unknown,
-}
-
-impl From<Refusal> for TicketOutcome {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Expired => Self::Expired,
-            Refusal::Unknown => Self::Unknown,
-        }
-    }
-}
-
 /// A key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key {
@@ -139,23 +121,23 @@ impl TicketKeys {
         Some(bytes)
     }
 
-    /// Opens a ticket, if it is for the request of whoever asks.
-    pub fn open(&self, sealed: &[u8], is_for: impl FnOnce(&Ticket) -> bool, now: u64) -> Result<Ticket, Refusal> {
-        let (number, rest) = sealed.split_first().ok_or(Refusal::Unknown)?;
+    /// Opens a ticket, if it is for the request of whoever asks. Fails with `Expired` or `Unknown`.
+    pub fn open(&self, sealed: &[u8], is_for: impl FnOnce(&Ticket) -> bool, now: u64) -> Result<Ticket, TicketOutcome> {
+        let (number, rest) = sealed.split_first().ok_or(TicketOutcome::Unknown)?;
         if rest.len() < NONCE_BYTES + TAG_BYTES {
-            return Err(Refusal::Unknown);
+            return Err(TicketOutcome::Unknown);
         }
         let (nonce, rest) = rest.split_at(NONCE_BYTES);
         let (content, tag) = rest.split_at(rest.len() - TAG_BYTES);
         let key = self.current.iter().chain(&self.previous).find(|key| key.number == *number);
-        let cipher = Aes128Gcm::new((&key.ok_or(Refusal::Unknown)?.secret).into());
+        let cipher = Aes128Gcm::new((&key.ok_or(TicketOutcome::Unknown)?.secret).into());
         let mut content = content.to_vec();
         cipher
             .decrypt_in_place_detached(Nonce::from_slice(nonce), &associated(), &mut content, Tag::from_slice(tag))
-            .map_err(|_| Refusal::Unknown)?;
-        let ticket = decode::<Ticket>(&content).ok().filter(is_for).ok_or(Refusal::Unknown)?;
+            .map_err(|_| TicketOutcome::Unknown)?;
+        let ticket = decode::<Ticket>(&content).ok().filter(is_for).ok_or(TicketOutcome::Unknown)?;
         if ticket.expires_at <= now {
-            return Err(Refusal::Expired);
+            return Err(TicketOutcome::Expired);
         }
         Ok(ticket)
     }

@@ -28,7 +28,7 @@ fn seal(keys: &mut TicketKeys, ticket: &Ticket, now: u64) -> Vec<u8> {
     keys.seal(ticket, now, random())
 }
 
-fn open(keys: &TicketKeys, sealed: &[u8], now: u64) -> Result<Ticket, Refusal> {
+fn open(keys: &TicketKeys, sealed: &[u8], now: u64) -> Result<Ticket, TicketOutcome> {
     keys.open(sealed, |ticket| *ticket.binding == *b"binding", now)
 }
 
@@ -37,12 +37,12 @@ fn a_ticket_opens_until_it_expires_for_the_request_that_it_was_sealed_for() {
     let mut keys = TicketKeys::default();
     let sealed = seal(&mut keys, &ticket(100), 10);
     assert_eq!(open(&keys, &sealed, 99), Ok(ticket(100)));
-    assert_eq!(open(&keys, &sealed, 100), Err(Refusal::Expired));
-    assert_eq!(keys.open(&sealed, |_| false, 99), Err(Refusal::Unknown), "for another request");
+    assert_eq!(open(&keys, &sealed, 100), Err(TicketOutcome::Expired));
+    assert_eq!(keys.open(&sealed, |_| false, 99), Err(TicketOutcome::Unknown), "for another request");
     let mut others = TicketKeys::default();
     seal(&mut others, &ticket(100), 10);
-    assert_eq!(open(&others, &sealed, 99), Err(Refusal::Unknown), "the key of another hub has its number");
-    assert_eq!(open(&TicketKeys::default(), &sealed, 99), Err(Refusal::Unknown));
+    assert_eq!(open(&others, &sealed, 99), Err(TicketOutcome::Unknown), "the key of another hub has its number");
+    assert_eq!(open(&TicketKeys::default(), &sealed, 99), Err(TicketOutcome::Unknown));
 }
 
 #[test]
@@ -69,11 +69,11 @@ fn a_ticket_with_any_bit_changed_or_cut_anywhere_does_not_open() {
         for bit in 0..8 {
             let mut forged = sealed.clone();
             forged[at] ^= 1 << bit;
-            assert_eq!(open(&keys, &forged, 50), Err(Refusal::Unknown), "{at} {bit}");
+            assert_eq!(open(&keys, &forged, 50), Err(TicketOutcome::Unknown), "{at} {bit}");
         }
-        assert_eq!(open(&keys, &sealed[..at], 50), Err(Refusal::Unknown), "{at}");
+        assert_eq!(open(&keys, &sealed[..at], 50), Err(TicketOutcome::Unknown), "{at}");
     }
-    assert_eq!(open(&keys, &[&sealed[..], b"\0"].concat(), 50), Err(Refusal::Unknown));
+    assert_eq!(open(&keys, &[&sealed[..], b"\0"].concat(), 50), Err(TicketOutcome::Unknown));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn the_key_and_the_one_before_open_also_if_they_were_kept() {
         assert_eq!(open(&keys, sealed, 20 + HOUR), Ok(ticket(9 * HOUR)));
     }
     let third = seal(&mut keys, &ticket(9 * HOUR), 10 + 2 * HOUR);
-    assert_eq!(open(&keys, &first, 20 + 2 * HOUR), Err(Refusal::Unknown));
+    assert_eq!(open(&keys, &first, 20 + 2 * HOUR), Err(TicketOutcome::Unknown));
     assert!([&second, &third].iter().all(|sealed| open(&keys, sealed, 20 + 2 * HOUR).is_ok()));
     let shown = format!("{keys:?}");
     assert_eq!(shown, "TicketKeys { current: Some(Key 2), previous: Some(Key 1) }", "no secret is shown");
@@ -99,7 +99,7 @@ proptest! {
     fn any_bytes_are_refused(sealed in proptest::collection::vec(any::<u8>(), 0..300)) {
         let mut keys = TicketKeys::default();
         seal(&mut keys, &ticket(100), 10);
-        prop_assert_eq!(keys.open(&sealed, |_| true, 50), Err(Refusal::Unknown));
+        prop_assert_eq!(keys.open(&sealed, |_| true, 50), Err(TicketOutcome::Unknown));
     }
 
     #[test]

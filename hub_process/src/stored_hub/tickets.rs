@@ -17,7 +17,7 @@ use super::{beginning::not_begun, known_ends::KnownEnds, StoredHub};
 use crate::store::{Began, StoreCommand};
 use eventsource_xs::hub::{Evictions, Ticket, TicketOutcome};
 use eventsource_xs::runtime::{monotonic, ReactorHub};
-use eventsource_xs::ticket::{Refusal, TicketKeys};
+use eventsource_xs::ticket::TicketKeys;
 use eventsource_xs::wire::Failure;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -104,11 +104,11 @@ impl StoredHub {
         let StoredTickets { keys, ends, .. } = &self.sequencer.tickets;
         let mut ticket = match keys.open(sealed, is_for, shown) {
             Ok(ticket) => ticket,
-            Err(refusal) => {
-                if refusal == Refusal::Unknown {
+            Err(outcome) => {
+                if outcome == TicketOutcome::Unknown {
                     self.ask_for_keys();
                 }
-                return Err(refusal.into());
+                return Err(outcome);
             }
         };
         if ticket.asked_at() > shown.saturating_add(TOLERANCE) {
