@@ -68,9 +68,6 @@ impl StoreSettings {
         if let Some((name, _)) = given.iter().find(|(name, _)| !kind.has(name)) {
             return Err(match KINDS.iter().find(|other| other.has(name)) {
                 Some(other) => format!("{name} is not for a store in {}, but for one in {}", kind.words, other.words),
-                None if ["queue", "when_down"].contains(name) => format!(
-                    "{name} of store is gone: events are refused while the store is away, and EventSource::Outbox keeps them"
-                ),
                 // It is not shown: it may be a part of a password.
                 None => format!("unknown setting of store; known: {}", kind.names.replace(' ', ", ")),
             });

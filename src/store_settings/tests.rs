@@ -34,7 +34,6 @@ fn a_wrong_text_is_refused_without_its_password() {
         ("disk", "a store is memory, file:PATH or the URL of Redis"),
         ("memory?sync=event", "memory has no settings"),
         ("file:x?replicas=1", "replicas is not for a store in a file, but for one in Redis"),
-        ("redis://h?when_down=queue", "when_down of store is gone: events are refused while the store is away"),
         ("redis://h?geheim=1", "unknown setting of store; known: redis, ca, cert"),
         ("redis://:geheim@h?x", "name=value&name=value"),
         ("http://:geheim@h", "redis must begin with redis://"),

@@ -415,12 +415,6 @@ my @MISTAKES = (
     wrong_store("redis of store $STRING ARRAY",                                {redis => []}),
     wrong_store('sync is not for a store in Redis, but for one in a file',     {redis => $REDIS, sync     => 'event'}),
     wrong_store('replicas of store must be a whole number from 0 to 100',      {redis => $REDIS, replicas => -1}),
-    (
-        map {
-            wrong_store(qr/\A$_ of store is gone: events are refused while the store is away/,
-                {redis => $REDIS, $_ => 'queue'})
-        } qw(queue when_down)
-    ),
     wrong_store(
         'prefix must be 1 to 64 letters, digits, _, -, . and :, without spaces and braces',
         map { {redis => $REDIS, prefix => $_} } ('', 'a b', '{a}', 'a*', "a\n", 'x' x 65)
