@@ -219,9 +219,7 @@ fn number(digits: &[u8]) -> Option<u128> {
     })
 }
 
-/// A name, shared by several tables.
-type SharedBytes = Arc<[u8]>;
-/// An id of the application, too.
+/// An id of the application, shared by several tables, as the names of channels are.
 type CustomId = Arc<[u8]>;
 
 /// A bounded index of the application's ids.
@@ -231,9 +229,9 @@ type CustomId = Arc<[u8]>;
 #[derive(Debug, Default)]
 pub(in crate::hub) struct CustomIds {
     /// The sequence number of the first event with an id in a channel.
-    by_channel: BTreeMap<(CustomId, SharedBytes), u64>,
+    by_channel: BTreeMap<(CustomId, Arc<[u8]>), u64>,
     /// The channel of each of these events.
-    by_seq: BTreeMap<(CustomId, u64), SharedBytes>,
+    by_seq: BTreeMap<(CustomId, u64), Arc<[u8]>>,
     /// The same events in the order of publication.
     order: VecDeque<(CustomId, u64)>,
     /// The bytes of the ids and names in `order`.
@@ -247,7 +245,7 @@ impl CustomIds {
     const MOST_MATCHES: usize = 4096;
 
     /// Adds an id. If a channel has an id twice, the first event counts: a client gets events twice rather than never.
-    pub(in crate::hub) fn insert(&mut self, channel: &SharedBytes, id: &[u8], seq: u64) {
+    pub(in crate::hub) fn insert(&mut self, channel: &Arc<[u8]>, id: &[u8], seq: u64) {
         let id = CustomId::from(id);
         let key = (self.with_id(&id).next().map_or(id, |((known, _), _)| known.clone()), Arc::clone(channel));
         if self.by_channel.contains_key(&key) {
@@ -280,7 +278,7 @@ impl CustomIds {
     }
 
     /// Returns the events with an id, first to last.
-    fn with_id<'a>(&'a self, id: &CustomId) -> impl Iterator<Item = (&'a (CustomId, u64), &'a SharedBytes)> {
+    fn with_id<'a>(&'a self, id: &CustomId) -> impl Iterator<Item = (&'a (CustomId, u64), &'a Arc<[u8]>)> {
         self.by_seq.range((id.clone(), 0)..=(id.clone(), u64::MAX)).inspect(|_| steps::count(1))
     }
 
@@ -290,7 +288,7 @@ impl CustomIds {
     pub(in crate::hub) fn seq<'a>(
         &self,
         id: &[u8],
-        channels: impl Iterator<Item = &'a SharedBytes>,
+        channels: impl Iterator<Item = &'a Arc<[u8]>>,
         patterns: &[&Glob],
     ) -> Option<u64> {
         let id = CustomId::from(id);
@@ -441,7 +439,7 @@ mod tests {
         }
     }
 
-    fn seq(ids: &CustomIds, id: &str, channels: &[&SharedBytes], patterns: &[&str]) -> Option<u64> {
+    fn seq(ids: &CustomIds, id: &str, channels: &[&Arc<[u8]>], patterns: &[&str]) -> Option<u64> {
         let patterns: Vec<Glob> = patterns.iter().map(|text| Glob::new(text.as_bytes())).collect();
         ids.seq(id.as_bytes(), channels.iter().copied(), &patterns.iter().collect::<Vec<_>>())
     }
@@ -449,7 +447,7 @@ mod tests {
     #[test]
     fn ids_beyond_a_bound_evict_the_oldest_ids() {
         let mut ids = CustomIds::default();
-        let channel: SharedBytes = b"c"[..].into();
+        let channel: Arc<[u8]> = b"c"[..].into();
         let seq = |ids: &CustomIds, id: &str| seq(ids, id, &[&channel], &[]);
         for number in 1..=CustomIds::MOST as u64 + 1 {
             ids.insert(&channel, number.to_string().as_bytes(), number);
@@ -463,7 +461,7 @@ mod tests {
     #[test]
     fn an_id_is_found_only_in_the_channels_that_it_was_published_to() {
         let mut ids = CustomIds::default();
-        let [public, private, other] = [&b"public"[..], b"private", b"other"].map(SharedBytes::from);
+        let [public, private, other] = [&b"public"[..], b"private", b"other"].map(<Arc<[u8]>>::from);
         ids.insert(&private, b"order", 1);
         ids.insert(&public, b"order", 2);
         ids.insert(&public, b"order", 3);
@@ -486,7 +484,7 @@ mod tests {
     #[test]
     fn an_id_of_60_000_channels_is_added_and_found_in_few_steps() {
         let mut ids = CustomIds::default();
-        let channels: Vec<SharedBytes> =
+        let channels: Vec<Arc<[u8]>> =
             (0..60_000).map(|number| format!("user/{number:05}").into_bytes().into()).collect();
         let most_of_an_insert = |ids: &mut CustomIds| {
             let add = |(number, channel)| steps::of(|| ids.insert(channel, b"1", number as u64 + 1));

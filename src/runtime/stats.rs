@@ -149,7 +149,7 @@ impl Counts {
 }
 
 impl Counts {
-    /// All counters, so that a new program continues them. Named one by one, so that a new one is not forgotten here.
+    /// All counters. Named one by one, so that a new one is not forgotten here.
     fn all(&self) -> Vec<&AtomicU64> {
         macro_rules! all {
             ($($name:ident),*) => {{
@@ -157,21 +157,9 @@ impl Counts {
                 [$($name),*].iter().copied().chain(ended).chain(lost).chain(send.all()).chain(age.all()).collect()
             }};
         }
-        all!(
-            opened,
-            refused,
-            closed,
-            handed_over,
-            returned,
-            events,
-            bytes,
-            stalled,
-            wakeups,
-            longest_delay_ns,
-            accepted,
-            published_bytes,
-            lost_bytes,
-            consumed
-        )
+        all! {
+            opened, refused, closed, handed_over, returned, events, bytes, stalled, wakeups, longest_delay_ns, accepted,
+            published_bytes, lost_bytes, consumed
+        }
     }
 }
