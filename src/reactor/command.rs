@@ -171,7 +171,7 @@ pub enum Command {
         hub: HubId,
     },
     /// Shuts down with the process: sends each client a reconnection time of its own, and ends the streams one by one.
-    /// [`Answer::ShutdownComplete`] follows.
+    /// [`Reactor::has_shut_down`](super::Reactor::has_shut_down) says when all have.
     ShutDown {
         /// The time limit. Events that are not sent within it are lost.
         within: Duration,
@@ -285,6 +285,4 @@ pub enum Answer {
         /// The number of streams less.
         count: usize,
     },
-    /// All streams have ended after [`Command::ShutDown`].
-    ShutdownComplete,
 }

@@ -220,8 +220,8 @@ impl<I: Io> Reactor<I> {
         self.evict(now);
         self.continue_subscribing(now);
         // Checked here because what was sent above may have ended the last stream.
-        if self.open_streams == 0 && self.shutdown.take().is_some() {
-            self.answers.push(Answer::ShutdownComplete);
+        if self.open_streams == 0 {
+            self.shutdown = None;
         }
     }
 
@@ -302,6 +302,11 @@ impl<I: Io> Reactor<I> {
                 self.flush_stream(slot, now);
             }
         }
+    }
+
+    /// Returns true if all streams have ended after [`Command::ShutDown`].
+    pub fn has_shut_down(&self) -> bool {
+        self.is_shutting_down && self.shutdown.is_none()
     }
 
     /// Returns true if there is something to send without waiting for a socket.

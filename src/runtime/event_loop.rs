@@ -20,7 +20,7 @@ use super::stream_state::WAKER_TOKEN;
 use super::wake::end_signal::EndSignal;
 use super::wake::waker::Rest;
 use crate::histogram::Scale;
-use crate::reactor::{Answer, Command, Reactor, Ready, StreamId};
+use crate::reactor::{Command, Reactor, Ready, StreamId};
 use crate::sys::epoll::Epoll;
 use crossbeam_channel::Receiver;
 use std::io;
@@ -52,8 +52,6 @@ pub(crate) struct EventLoop {
     opened: Option<Instant>,
     rest: Rest,
     end_signal: EndSignal,
-    /// True if all streams have ended at the shutdown, and only the connections to hub processes have something to send.
-    is_ending: bool,
     pause: Option<Box<Pause>>,
     /// Applies what the reactor has reported of members. Returns false if that has to be tried again.
     apply_presence: fn(&Arc<ReactorHandle>, Instant) -> bool,
@@ -78,7 +76,6 @@ impl EventLoop {
             opened: None,
             rest: Rest::Sleep,
             end_signal: EndSignal::new(),
-            is_ending: false,
             pause: None,
             apply_presence,
         })
@@ -270,14 +267,10 @@ impl EventLoop {
         let mut has_changed = false;
         for answer in self.reactor.take_answers() {
             has_changed = true;
-            if answer == Answer::ShutdownComplete {
-                // A stream that was handed over is sent what was pushed before, too. Who waits for this has a timeout.
-                self.is_ending = true;
-                continue;
-            }
             self.streams.apply(answer);
         }
-        if self.is_ending && !self.links.has_queued() {
+        // A stream that was handed over is sent what was pushed before, too. Who waits for this has a timeout.
+        if self.reactor.has_shut_down() && !self.links.has_queued() {
             self.handle.complete_shutdown();
         }
         if has_changed {

@@ -183,8 +183,6 @@ pub(crate) struct World {
     /// The last answer of a hub.
     answer: Option<crate::hub::Answer>,
     pub(crate) records: Vec<Record>,
-    /// The number of shutdowns that were completed.
-    pub(crate) shutdowns: usize,
     pub(crate) longest_stall: Duration,
     /// The number of streams that are stalled, by the answers.
     pub(crate) stalled: i32,
@@ -217,7 +215,6 @@ impl World {
             records: Vec::new(),
             presence: Vec::new(),
             answer: None,
-            shutdowns: 0,
             longest_stall: Duration::ZERO,
             stalled: 0,
             free_slots: Vec::new(),
@@ -440,7 +437,6 @@ impl World {
                     };
                     self.presence.push((stream, shown));
                 }
-                Answer::ShutdownComplete => self.shutdowns += 1,
             }
         }
         self.check();

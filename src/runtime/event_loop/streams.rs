@@ -224,7 +224,6 @@ impl StreamTable {
                 // The stream has fewer topics than it asked for: it had some already.
                 self.get(stream).into_iter().for_each(|state| state.remove_topics(count));
             }
-            Answer::ShutdownComplete => self.handle.complete_shutdown(),
         }
     }
 
