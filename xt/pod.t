@@ -23,6 +23,7 @@ my %ALSO_PRIVATE = (
         qw(absence check_topics clock groups has_process is_unshared relays seal_ticket shown subscribe_by_ticket subscribe_groups type_of)
     ],
     'EventSource::Hub::Lease'      => [qw(is_held_now)],
+    'EventSource::Outbox'          => [qw(look)],
     'EventSource::Server'          => [qw(add_tap remove_tap)],
     'EventSource::Server::Emitter' => [qw(close keep new take)],
     'EventSource::Server::Event'   => [qw(fields_of)],

@@ -78,6 +78,14 @@ sub forget {
     return $self->publish($handle, $channel, EventSource::XS::Hub::Calls->forgetting($key, $event), @options);
 }
 
+# Calls code with the table, in the database of the application's handle. The command calls this, too.
+sub look {
+    my ($self, $handle, $code) = @_;
+    my ($dbh, $class) = _dbh_of($handle);
+    my $table = $class->new(dbh => $dbh, table => $self->{table});
+    return $class->lend($dbh, sub { $code->($table) });
+}
+
 # The counts for a monitor. The handle is taken anew for each answer: one that is kept may break, or belong to another process.
 sub metrics_app {
     my ($self, @given) = @_;
@@ -149,7 +157,7 @@ sub retry {
     my ($self, $handle, @ids) = @_;
     $SETTINGS->refuse(id => 'id must be the number of a row')
         if grep { !defined || !/\A[0-9]{1,20}\z/ } @ids;    # up to 2**64, which no number of some perls is
-    return $self->_look($handle, sub { $_[0]->retry(@ids) });
+    return $self->look($handle, sub { $_[0]->retry(@ids) });
 }
 
 # Runs a follower until a signal ends it, in a process of its own.
@@ -168,7 +176,7 @@ sub schema {
 
 sub stats {
     my ($self, $handle) = @_;
-    return $self->_look($handle, sub { $_[0]->counts });
+    return $self->look($handle, sub { $_[0]->counts });
 }
 
 # Private methods and functions
@@ -179,13 +187,6 @@ sub _connect_of {
     $SETTINGS->refuse(connect => 'connect must be code that returns a new handle of DBI') if !defined $connect;
     return
         sub { $connect->() || die 'connect has returned no handle: ' . (DBI->errstr || 'and DBI has no error') . "\n" };
-}
-
-# Calls code with the table, in the database of the application's handle.
-sub _look {
-    my ($self, $handle, $code) = @_;
-    my ($dbh, $class) = _dbh_of($handle);
-    return $class->look($dbh, $self->{table}, $code);
 }
 
 # The handle of DBI, and the class for its database. Other modules have one inside: DBIx::Class, Mojo::Pg, Mojo::SQLite,

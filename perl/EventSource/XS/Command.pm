@@ -95,7 +95,7 @@ sub exit_code {
     return $FAILED if !blessed $error || !$error->isa('EventSource::Error');
     return $USAGE
         if $error->code eq 'invalid'
-        && ($error->field || '') =~ /\A(?:name|pattern|seconds|show_channel|socket|start|timeout)\z/;
+        && ($error->field || '') =~ /\A(?:dbh|name|pattern|seconds|show_channel|socket|start|timeout)\z/;
     return $class->exit_code_of($error->code);
 }
 

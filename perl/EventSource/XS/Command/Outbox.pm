@@ -44,10 +44,10 @@ sub run {
     $COMMAND->usage('which database? --dsn dbi:Pg:dbname=shop') if !defined $option->{dsn};
     my $outbox  = $class->_outbox($option);
     my $connect = $class->connector($option);
-    return $class->_print_stats($outbox, $connect->(), $option)                                  if $option->{stats};
-    return $COMMAND->print($outbox->retry($connect->(), @arguments) . "\n")                      if $option->{retry};
-    return _look($outbox, $connect->(), sub { $class->_list($_[0]) })                            if $option->{list};
-    return $COMMAND->print(_look($outbox, $connect->(), sub { $_[0]->drop(@arguments) }) . "\n") if $option->{drop};
+    return $class->_print_stats($outbox, $connect->(), $option)                                 if $option->{stats};
+    return $COMMAND->print($outbox->retry($connect->(), @arguments) . "\n")                     if $option->{retry};
+    return $outbox->look($connect->(), sub { $class->_list($_[0]) })                            if $option->{list};
+    return $COMMAND->print($outbox->look($connect->(), sub { $_[0]->drop(@arguments) }) . "\n") if $option->{drop};
     my %given = map { defined $option->{$_} ? ($_ => $option->{$_}) : () } qw(keep lease poll);
     $outbox->run(%given, connect => $connect, report => sub { $COMMAND->complain('outbox', $_[0]) });
     return;
@@ -92,12 +92,6 @@ sub _list {
         $last = $rows[-1]{id};
     }
     return;
-}
-
-# Calls code with the table.
-sub _look {
-    my ($outbox, $dbh, $code) = @_;
-    return EventSource::XS::Outbox::Database->class_for($dbh)->look($dbh, $outbox->{table}, $code);
 }
 
 1;

@@ -127,13 +127,6 @@ sub lend {
     return $code->();
 }
 
-# Calls code with the table, in the database of a handle of the application.
-sub look {
-    my ($class, $dbh, $table, $code) = @_;
-    my $self = $class->new(dbh => $dbh, table => $table);
-    return $class->lend($dbh, sub { $code->($self) });
-}
-
 # Methods of a follower and of commands, which die with what DBI says
 
 # Notes that rows are published: deletes them, unless they are kept. Returns how many it has changed.
