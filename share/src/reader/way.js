@@ -89,24 +89,17 @@ export class Way {
 
   // Makes the next request. Returns its response.
   async request(signal) {
-    const answer = this.#answer;
+    const answer = this.#answer, beside = this.#beside;
     this.#answer = undefined;
     this.#isQuiet = false;
-    switch (this.#way) {
-      case 'beside':
-        this.#way = 'stream';
-        // falls through
-      case 'stream':
-        this.isPolling = false;
-        if (this.#life) this.#timer = setTimeout(() => this.#renew(), this.#life - Math.max(1e3, this.#life / 10));
-        return this.#take(await this.#reader.fetch(signal));
-      case 'trial':
-      case 'poll':
-        this.isPolling = true;
-        this.#endSilent();
-        if (!answer) return this.#take(await this.#reader.fetch(signal, `wait=${this.#wait}; reason=${this.#reason}, `));
+    this.isPolling = this.#hasPolls;
+    if (!this.isPolling) {
+      this.#way = 'stream';
+      if (this.#life) this.#timer = setTimeout(() => this.#renew(), this.#life - Math.max(1e3, this.#life / 10));
+      return this.#take(await this.#reader.fetch(signal));
     }
-    const beside = this.#beside;
+    this.#endSilent();
+    if (!answer) return this.#take(await this.#reader.fetch(signal, `wait=${this.#wait}; reason=${this.#reason}, `));
     signal.addEventListener('abort', () => beside.abort());
     return this.#take(answer);
   }
