@@ -178,8 +178,7 @@ sub random_retry {
     my $self  = shift;
     my $retry = $self->retry;
     return undef if !defined $retry;
-    $retry = $SETTINGS->plain_number($retry);
-    my ($least, $most) = ref $retry ? @$retry : ($retry, $retry + int $retry / 5);
+    my ($least, $most) = EventSource::XS::Stream::Native::range_of_retry($SETTINGS->plain_number($retry));
     return $least + int rand $most - $least + 1;
 }
 

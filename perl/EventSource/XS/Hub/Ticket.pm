@@ -116,16 +116,14 @@ sub passport {
         $head .= "$name: $value\r\n" if $name ne 'Preference-Applied';
     }
     my $native = EventSource::XS::Stream::Native->shared_settings($setting);
-    my $retry  = $setting->{retry};
-    my @retry  = !defined $retry ? () : ref $retry ? @$retry : ($retry, $retry + int $retry / 5);
     my @names  = map { lc =~ s/\Ahttp_//r =~ tr/_/-/r } @{$self->{headers}};
     return (
         passport => @$native{qw(keepalive timeout retry max_buffered drops_oldest)},
         $setting->{compress} ? 1 : 0,
         $head,
         $beginning->{opening},
-        @retry                   ? (1, @retry) : (0, 0, 0),
-        defined $self->{cookies} ? 1           : 0,
+        defined $setting->{retry} ? (1, EventSource::XS::Stream::Native::range_of_retry($setting->{retry})) : (0, 0, 0),
+        defined $self->{cookies}  ? 1                                                                       : 0,
         join(';', @{$self->{cookies} || []}),
         join(';', @names),
     );

@@ -176,25 +176,32 @@ sub open {
     return $stream;
 }
 
+# The least and the greatest reconnection time, in milliseconds, that the setting retry stands for; without it they are those of
+# 2 s. Clients whose streams end together get different ones, so one number stands for up to a fifth more.
+sub range_of_retry {
+    my $retry = shift // 2000;
+    return ref $retry ? @$retry : ($retry, $retry + int $retry / 5);
+}
+
 # The settings as the library takes them, and those that a passport has (EventSource::XS::Hub::Ticket). They are made at the
 # first stream of an application, and kept with the others.
 sub shared_settings {
     my ($class, $setting) = @_;
     return $setting->{native_settings} if $setting->{native_settings};
     EventSource::XS::_linger($setting->{linger});
-    my ($retry, $on_full, $line_end) = @$setting{qw(retry on_full line_end)};
-    $line_end = 'crlf' if !defined $line_end;
+    my ($on_full, $line_end) = ($setting->{on_full}, $setting->{line_end} // 'crlf');
+    my ($retry) = range_of_retry($setting->{retry});
     my %native = (
         keepalive    => $setting->{keepalive} || 0,
         timeout      => $setting->{timeout},
-        retry        => !defined $retry ? 2000 : ref $retry ? $retry->[0] : $retry,
+        retry        => $retry,
         max_buffered => $setting->{max_buffered},
         drops_oldest => $on_full eq 'drop_oldest',
         probe        => $PROBE{$line_end},
     );
     my @numbers = (
         @native{qw(keepalive timeout)},
-        $native{retry} / 1000,
+        $retry / 1000,
         $setting->{handler_limit} || 0,
         $native{max_buffered}, map { $_ || 0 } @$setting{qw(max_streams coding_number)}
     );

@@ -42,9 +42,6 @@ my %OPEN;
 # The members that only a stream has which uses the server's writer. The watch ends before its descriptor is closed.
 my @OF_CONNECTION = qw(watch child_writer children_gone direct kept_open keepalive server_writer socket writer);
 
-# Milliseconds after which a refused client is to reconnect, at least, if retry is not set.
-my $DEFAULT_RETRY = 2_000;
-
 # The streams stay with their thread: to another one they have ended.
 sub CLONE {
     for my $copy (grep { defined } values %OPEN) {
@@ -165,9 +162,8 @@ sub end {
 # The retry has a random part, so that clients that end together do not reconnect at the same time. It is a line, for which no
 # client reports an event.
 sub end_with_retry {
-    my $self  = shift;
-    my $retry = $self->{settings}{retry};
-    my $least = ref $retry ? $retry->[0] : defined $retry ? $retry : $DEFAULT_RETRY;
+    my $self = shift;
+    my ($least) = EventSource::XS::Stream::Native::range_of_retry($self->{settings}{retry});
     $self->write_to_server('retry: ' . ($least + int rand $least + 1) . $self->_line_break);
     $self->end('server');
     return;
