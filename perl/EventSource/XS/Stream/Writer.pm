@@ -23,6 +23,7 @@ use EventSource::XS::Stream::CloseCallbacks;
 use EventSource::XS::Stream::Native;    # its END block calls end_all
 use IO::Poll qw(POLLOUT);
 use IO::Select;
+use List::Util   qw(sum);
 use Scalar::Util qw(refaddr weaken);
 use Socket       qw(MSG_DONTWAIT MSG_PEEK);
 
@@ -31,7 +32,6 @@ my $IS_HUNG_UP_KNOWN = EventSource::XS->can('_is_hung_up');
 # Counters of EventSource::XS->stats.
 our %COUNTED = map { ($_ => 0) } qw(opened refused events bytes);    # src/xs counts here too
 my %CLOSED;
-my $ended = 0;
 
 # Under an event loop a stream lives until its client disconnects, whether or not the application keeps it.
 my %HELD;
@@ -93,7 +93,6 @@ sub new {
 sub ended {
     my ($class, $reason, $env) = @_;
     $COUNTED{opened}++;
-    $ended++;
     $CLOSED{$reason}++;
     return bless {nonblocking => $env->{'psgi.nonblocking'} ? 1 : 0, on_close => [], reason => $reason}, $class;
 }
@@ -117,7 +116,7 @@ sub as_part_of {
 
 # Return the counters of this process for EventSource::XS::stats, as a reference to a hash.
 sub counted {
-    return {%COUNTED, open => $COUNTED{opened} - $ended, closed => {%CLOSED}};
+    return {%COUNTED, open => $COUNTED{opened} - sum(0, values %CLOSED), closed => {%CLOSED}};
 }
 
 # The client's connection; undef if the server does not show it.
@@ -138,12 +137,9 @@ sub end {
     my ($self, $reason) = @_;
     return if defined $self->{reason};
     $self->{reason} = $reason //= 'application';
-    delete $self->{watch};    # before its descriptor is closed
+    delete $self->{watch};            # before its descriptor is closed
     my $relay = $self->{relay};
-    if (!$relay) {            # a relay counts its own end
-        $ended++;
-        $CLOSED{$reason}++;
-    }
+    $CLOSED{$reason}++ if !$relay;    # a relay counts its own end
     my $writer = delete $self->{writer};
     delete $self->{direct};
     $writer = $self->{child_writer} if $self->{child_writer} && $self->{owner} != $$;
