@@ -57,12 +57,12 @@ sub close {
     my $self = shift;
     delete @$self{qw(asks on_end on_message on_ready)};
     return                              if $self->{is_closed}++;
-    $self->{writer}->send_end_of_stream if $self->{is_ready} && $self->{handle} && $self->{writer};
+    $self->{writer}->send_end_of_stream if $self->is_ready && $self->{handle} && $self->{writer};
     $self->disconnect('closed');
     return;
 }
 
-sub is_ready { return $_[0]{is_ready} }
+sub is_ready { return defined $_[0]{own_jid} }
 
 # Options: jid, host, port, password, ca (the path of a file), tls, max_stanza (bytes), on_ready, on_message (with a node),
 # on_end (with a reason, and true if the credentials are at fault).
@@ -86,7 +86,7 @@ sub open {
     return $self;
 }
 
-# The JID that the server has given this connection.
+# The JID that the server has given this connection; undef until it is ready.
 sub own_jid { return $_[0]{own_jid} }
 
 # Methods that the library calls
@@ -164,8 +164,7 @@ sub _answered {
 
 sub _become_ready {
     my ($self, $jid) = @_;
-    $self->{own_jid}  = defined $jid ? $jid : $self->{domain};
-    $self->{is_ready} = 1;
+    $self->{own_jid} = $jid // $self->{domain};
     my $code = $self->{on_ready} or return;
     $code->($self);
     return;
@@ -209,8 +208,8 @@ sub _note_error {
 # Returns true if the node answers a request of ours. What another entity sends with its id is dropped.
 sub _take_answer {
     my ($self, $node) = @_;
-    return !!0               if ($node->attr('type') || '') !~ /\A(?:result|error)\z/;
-    return $self->{is_ready} if !$self->{asks}{$node->attr('id') // ''};
+    return !!0             if ($node->attr('type') || '') !~ /\A(?:result|error)\z/;
+    return $self->is_ready if !$self->{asks}{$node->attr('id') // ''};
     my $ask = $self->_answered($node) or return !!1;
     $ask->{code}->($node->attr('type') eq 'result' ? $node : (undef, $STANZA->condition($node)));
     return !!1;

@@ -31,7 +31,8 @@ sub known {
 sub load {
     my ($class, $options) = @_;
     my $self  = bless {options => $options, channel => $options->channel('nodes'), changed => {}}, $class;
-    my %saved = $self->_saved;
+    my @saved = map { $PUBLISHER->record_of($_, $EVENT) // () } $options->{hub}->state($self->{channel});
+    my %saved = map { ($_->{node} => $_->{known}) } grep { defined $_->{node} } @saved;
     $self->{known} =
         {map { $_ => EventSource::XS::XMPP::Known->new($saved{$_}, $options->{max_items}) } keys %saved};
     $self->{is_first_reading} = !%saved;
@@ -84,16 +85,6 @@ sub save_changed {
         return $self->{timer}->after($RETRY_AFTER, 'save_changed');
     }
     return;
-}
-
-# Private methods
-
-# Returns what was saved of each node, by its name.
-sub _saved {
-    my $self = shift;
-    my @saved =
-        map { $PUBLISHER->record_of($_, $EVENT) // () } $self->{options}{hub}->state($self->{channel});
-    return map { ($_->{node} => $_->{known}) } grep { defined $_->{node} } @saved;
 }
 
 1;

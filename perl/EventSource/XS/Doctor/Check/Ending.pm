@@ -70,13 +70,13 @@ sub _end {
         if !defined $end || !defined $stream->{ended_at};
     my $age   = $stream->{ended_at} - $stream->{head_at};
     my $after = sprintf 'after %.1f s', $age;
-    my $idle  = ($stream->silences)[-1];
+    my ($idle, @before) = reverse $stream->silences;
     $seen->measure($_ => seconds => rounded($age), silent => rounded($idle), end => $end) for qw(end timeout);
     return wrong(
         "The stream ended $after, because the hub process has ended meanwhile.",
         "Look into its log (eventsource hub log $seen->{hub}), and into that of the system."
     ) if $seen->has_lost_hub;
-    my $longest    = _longest($stream);
+    my $longest    = max(0, @before);
     my $is_limited = _is_limited($seen, $idle, $longest);
     my $is_silent  = !$is_limited && $idle >= $SHORT && $idle > 0.9 * $longest;
     my $needed     = max($SHOULD, 4 * int(1 + $longest));
@@ -164,14 +164,6 @@ sub _limited {
         "The stream was cut $after, as one that had begun later: something limits how long a response may take.$named",
         "Raise that limit, or end streams before: max_age => $most of EventSource::Hub. eventsource-hub.js renews its own."
     );
-}
-
-# The longest silence, without the one before the end of the response.
-sub _longest {
-    my $stream   = shift;
-    my @silences = $stream->silences;
-    pop @silences if defined $stream->{ended_at};
-    return max(0, @silences);
 }
 
 # A stream that says when it sends something, and does not.
