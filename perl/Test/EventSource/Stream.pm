@@ -19,7 +19,6 @@ use HTTP::Response;
 use List::Util qw(min);
 use Socket     qw(MSG_DONTWAIT);
 use Test::Builder;
-use Time::HiRes qw(time);
 
 my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource');
 my $RESPONSE = 'EventSource::XS::Client::Response';
@@ -377,16 +376,14 @@ sub _take {
 # became false.
 sub _wait_while {
     my ($self, $seconds, $condition) = @_;
-    $seconds = $self->{timeout} if !defined $seconds;
-    my $deadline = time + $seconds;
-    while (1) {
+    my $is_met;
+    my $is_over = sub {
         $self->fill($WAIT_BYTES);
-        return !!1 if !$condition->();
-        my $left = $deadline - time;
-        return !!0 if $left <= 0 || $self->{response}->is_ended;
-        EventSource::XS::Test::Loop::turn($left, $self->{socket} || ());
-    }
-    return;
+        $is_met = !$condition->();
+        return $is_met || $self->{response}->is_ended;
+    };
+    EventSource::XS::Test::Loop::wait_for($is_over, $seconds // $self->{timeout}, $self->{socket} || ());
+    return $is_met;
 }
 
 sub DESTROY {

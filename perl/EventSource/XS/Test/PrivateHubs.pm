@@ -7,13 +7,13 @@ use warnings;
 # keeper and the test share a pair of sockets, the line: a byte on it ends the hubs, and so does its end.
 
 use EventSource::XS::Settings;
+use EventSource::XS::SocketPair;
 use Fcntl       qw(LOCK_EX LOCK_NB);
 use File::Path  ();
 use File::Spec  ();
 use File::Temp  ();
 use IO::Select  ();
 use POSIX       ();
-use Socket      qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
 use Time::HiRes qw(sleep time);
 
 my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource: private_hub');
@@ -45,8 +45,7 @@ sub begin {
     return $folder if defined $owner && $owner == $$;
     my $root = _temporary_folder();
     mkdir "$root/hubs", oct 700 or $SETTINGS->throw(unavailable => "$root/hubs: $!");
-    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC
-        or $SETTINGS->throw(unavailable => "no socketpair: $!");
+    my ($ours, $theirs) = EventSource::XS::SocketPair->open or $SETTINGS->throw(unavailable => "no socketpair: $!");
     defined(my $pid = fork) or $SETTINGS->throw(unavailable => "no fork: $!");
     if (!$pid) {
         eval { _become_keeper($theirs, $root); 1 } or print STDERR $@;

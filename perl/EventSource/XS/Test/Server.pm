@@ -9,13 +9,14 @@ use warnings;
 use parent 'EventSource::XS::Test::Remote';
 use EventSource::Error;
 use EventSource::XS::Settings;
+use EventSource::XS::SocketPair;
 use File::Spec ();
 use File::Temp ();
 use IO::Select;
 use IO::Socket::INET;
 use POSIX        qw(WNOHANG setpgid);
 use Scalar::Util qw(weaken);
-use Socket       qw(AF_UNIX PF_UNSPEC SOCK_STREAM);
+use Socket       qw(SOCK_STREAM);
 use Test::Builder;
 use Time::HiRes qw(sleep time);
 
@@ -82,8 +83,7 @@ sub pid { return $_[0]{pid} }
 sub start {
     my $self = shift;
     $SETTINGS->throw('state', 'the server is running already') if $self->{pid};
-    socketpair my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC
-        or $SETTINGS->throw('unavailable', "no socketpair: $!");
+    my ($ours, $theirs) = EventSource::XS::SocketPair->open or $SETTINGS->throw('unavailable', "no socketpair: $!");
     $self->not_inherited($ours);
     defined(my $keeper = fork) or $SETTINGS->throw('unavailable', "no fork: $!");
     if (!$keeper) {
