@@ -20,6 +20,7 @@ use File::Spec  ();
 use Time::HiRes ();
 
 my $SETTINGS     = EventSource::XS::Settings->new(__PACKAGE__);
+my $OF_HUB       = EventSource::XS::Settings->new('EventSource::Hub');
 my $SUBSCRIPTION = 'EventSource::XS::Hub::Subscription';
 
 # eventsource-hub, beside the native library.
@@ -143,13 +144,10 @@ sub program {
         my $program = $library =~ s{[^/]+\z}{$PROGRAM}r;
         return File::Spec->rel2abs(_bytes($program)) if -x $program;
     }
-    return EventSource::Error->throw(
-        code    => 'unsupported',
-        field   => 'name',
-        message =>
-            "EventSource::Hub: the program $PROGRAM is not installed: install the package of that name, or, if this distribution"
-            . ' was built without cargo 1.85 or newer, build it again with one, or start the program otherwise and set autostart => 0'
-    );
+    my $text =
+          "the program $PROGRAM is not installed: install the package of that name, or, if this distribution was built"
+        . ' without cargo 1.85 or newer, build it again with one, or start the program otherwise and set autostart => 0';
+    return $OF_HUB->throw(unsupported => $text, 'name');
 }
 
 sub publish {
@@ -199,9 +197,7 @@ sub _bytes {
 
 sub _check_system {
     my $class = shift;
-    EventSource::XS::Settings->new('EventSource::Hub')
-        ->throw(unsupported => 'there are no hubs on this system: they need Linux')
-        if !$class->can('_connect');
+    $OF_HUB->throw(unsupported => 'there are no hubs on this system: they need Linux') if !$class->can('_connect');
     return;
 }
 
