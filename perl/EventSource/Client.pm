@@ -41,8 +41,7 @@ sub CLONE_SKIP { return 1 }
 
 sub new {
     my ($class, @given) = @_;
-    my %given = $SETTINGS->parse('new takes options', @given);
-    $SETTINGS->known(\%given, [@OPTIONS, @CALLBACKS], 'option %s');
+    my %given = $SETTINGS->options('new takes options', \@given, 'option %s', @OPTIONS, @CALLBACKS);
     $SETTINGS->code($_ => $given{$_}) for @CALLBACKS;
     my $self = bless {
         (map { ($_ => $given{$_}) } @CALLBACKS),

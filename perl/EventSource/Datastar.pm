@@ -137,9 +137,7 @@ sub _lines {
 
 sub _options {
     my ($own, @given) = @_;
-    my %given = $SETTINGS->parse('options are names and values', @given);
-    $SETTINGS->known(\%given, [@$own, @FIELDS], 'option %s');
-    return %given;
+    return $SETTINGS->options('options are names and values', \@given, 'option %s', @$own, @FIELDS);
 }
 
 1;

@@ -125,8 +125,7 @@ sub position { return $_[0]{stream_settings}{position} }
 
 sub process {
     my ($self, @given) = @_;
-    my %given = $SETTINGS->parse('process takes options', @given);
-    $SETTINGS->known(\%given, ['timeout'], 'option %s of process');
+    my %given = $SETTINGS->options('process takes options', \@given, 'option %s of process', 'timeout');
     $SETTINGS->throw(state => 'only a named hub has a process') if !length $self->{name};
     my %place = map { defined $self->{$_} ? ($_ => $self->{$_}) : () } qw(name show_channel socket);
     return EventSource::Hub::Process->connect(%place, %given, autostart => 0);

@@ -40,9 +40,8 @@ my @GAUGES = (
 
 sub new {
     my ($class, @given) = @_;
-    my %given = $SETTINGS->parse('new takes settings', @given);
-    $SETTINGS->known(\%given, [qw(hub table)]);
-    my $hub = $given{hub};
+    my %given = $SETTINGS->options('new takes settings', \@given, 'setting %s', qw(hub table));
+    my $hub   = $given{hub};
     $SETTINGS->named_hub($hub, ': a follower in another process publishes to it');
     my $given = $SETTINGS->string(table => $given{table});
     my $table = $DATABASE->table_of($given, sub { $SETTINGS->refuse(table => shift) });
@@ -207,8 +206,7 @@ sub _dbh_of {
 
 sub _follower {
     my ($self, $method, @given) = @_;
-    my %given = $SETTINGS->parse("$method takes settings", @given);
-    $SETTINGS->known(\%given, [qw(connect keep lease poll report)]);
+    my %given = $SETTINGS->options("$method takes settings", \@given, 'setting %s', qw(connect keep lease poll report));
     my $connect = $self->_connect_of(\%given);
     $SETTINGS->seconds(keep => $given{keep});
     $SETTINGS->seconds($_   => $given{$_}, is_above_zero => 1) for qw(lease poll);

@@ -43,8 +43,7 @@ my $CHANNEL = 'events';
 
 sub new {
     my ($class, @options) = @_;
-    my %given = $SETTINGS->parse('new takes options', @options);
-    $SETTINGS->known(\%given, [@OPTIONS, keys %ALIAS], 'option %s');
+    my %given  = $SETTINGS->options('new takes options', \@options, 'option %s', @OPTIONS, keys %ALIAS);
     my %option = (keepalive_interval => 60);
     for my $name (grep { defined $given{$_} } sort keys %given) {
         $option{$ALIAS{$name} || $name} = $given{$name};

@@ -36,8 +36,7 @@ my @REQUEST_OPTIONS = qw(content cut_after form headers http json last_event_id 
 
 sub new {
     my ($class, @options) = @_;
-    my %option = $SETTINGS->parse('new takes options', @options);
-    $SETTINGS->known(\%option, \@OPTIONS, 'option %s');
+    my %option = $SETTINGS->options('new takes options', \@options, 'option %s', @OPTIONS);
     $SETTINGS->headers(headers => $option{headers});
     $SETTINGS->refuse(env => 'env must be a hash') if defined $option{env} && ref $option{env} ne 'HASH';
     my $self = bless {headers => $option{headers} || [], timeout => $TIMEOUT}, $class;

@@ -80,12 +80,8 @@ sub _respond {
 sub _warn_of_settings {
     my $names = join ', ', map { "'$_'" } @_;
     my $place = EventSource::Error->outside(qr/\AMojolicious(?:::|\z)/);
-    EventSource::XS::Settings->warn_once(
-        settings => __PACKAGE__
-            . ": the plugin has no settings, and ignores $names; the helpers events and event_source have",
-        @$place{qw(file line)}
-    );
-    return;
+    my $text  = "the plugin has no settings, and ignores $names; the helpers events and event_source have";
+    return EventSource::XS::Settings->new(__PACKAGE__)->warn_once(settings => $text, @$place{qw(file line)});
 }
 
 # The application of a stream, whose handler can read the body of the request. Mojolicious has read it from the server, keeps

@@ -36,8 +36,7 @@ sub CLONE {
 
 sub new {
     my ($class, @given) = @_;
-    my %given = $SETTINGS->parse('new takes settings', @given);
-    $SETTINGS->known(\%given, [qw(hub name on_change)]);
+    my %given = $SETTINGS->options('new takes settings', \@given, 'setting %s', qw(hub name on_change));
     my ($hub, $name) = @given{qw(hub name)};
     $SETTINGS->named_hub($hub);
     $name = $SETTINGS->name(name => $name);

@@ -42,8 +42,7 @@ sub tap_fields {
 sub _tap {
     my ($self, $form, $code, @callbacks) = @_;
     $SETTINGS->refuse(undef, 'tap takes code') if ref $code ne 'CODE';
-    my %callbacks = $SETTINGS->parse('tap takes callbacks', @callbacks);
-    $SETTINGS->known(\%callbacks, ['done', 'quit'], 'option %s of tap');
+    my %callbacks = $SETTINGS->options('tap takes callbacks', \@callbacks, 'option %s of tap', qw(done quit));
     $SETTINGS->code($_ => $callbacks{$_}) for sort keys %callbacks;
     my $tap = bless {%callbacks, $form => $code, is_open => 1, server => $self->{server}},
         'EventSource::Server::Supply::Tap';

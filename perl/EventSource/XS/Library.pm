@@ -201,34 +201,23 @@ sub _usage {
 # Called by src/xs: a push of names and values that are not in a hash.
 sub _warn_bare_fields {
     my ($name, undef, @place) = @_;
-    EventSource::XS::Settings->warn_once(
-        bare_fields =>
-            "EventSource::XS: push takes messages, and '$name' is one of them; did you mean push({$name => ...})?",
-        @place
-    );
-    return;
+    my $text = "push takes messages, and '$name' is one of them; did you mean push({$name => ...})?";
+    return $SETTINGS->warn_once(bare_fields => $text, @place);
 }
 
 # Called by src/xs when debugging: a field has bytes of UTF-8 where characters are expected.
 sub _warn_encoded {
     my ($field, undef, @place) = @_;
-    EventSource::XS::Settings->warn_once(
-        encoded =>
-            "EventSource::XS: $field looks like bytes in UTF-8, and is encoded once more; decode it, or set bytes => 1",
-        @place
-    );
-    return;
+    my $text = "$field looks like bytes in UTF-8, and is encoded once more; decode it, or set bytes => 1";
+    return $SETTINGS->warn_once(encoded => $text, @place);
 }
 
 # Called by src/xs: a drop-in sends a reference as perl shows it.
 sub _warn_reference {
     my ($what, $function, @place) = @_;
     my $remedy = $function eq 'push' ? 'did you mean json => ...?' : 'encode it first, as JSON for example';
-    EventSource::XS::Settings->warn_once(
-        reference => "EventSource::XS: $function: $what, and is sent as text such as HASH(0x...); $remedy",
-        @place
-    );
-    return;
+    my $text   = "$function: $what, and is sent as text such as HASH(0x...); $remedy";
+    return $SETTINGS->warn_once(reference => $text, @place);
 }
 
 # Called by src/xs: a drop-in ignores fields that it does not know.

@@ -62,7 +62,7 @@ sub code {
 sub complain {
     my ($self, $field, $text) = @_;
     return $self->refuse($field, $text) if !$self->{warns};
-    $self->warn_once("$self->{module}: $text", "$self->{module}: $text", @{$self->{place} || []});
+    $self->warn_once($text, $text, @{$self->{place} || []});
     return undef;
 }
 
@@ -183,6 +183,15 @@ sub one_of {
     return $self->refuse($name, "$name must be " . (@shown ? join(', ', @shown) . " or $last" : $last));
 }
 
+# Return named arguments as parse does, if all names are known: takes the call, a reference to the arguments, what one is, as
+# known takes it, and the names.
+sub options {
+    my ($self, $call, $given, $kind, @names) = @_;
+    my %given = $self->parse($call, @$given);
+    $self->known(\%given, \@names, $kind);
+    return %given;
+}
+
 # Return named arguments as a list of names and values. The arguments are names and values, or one reference to a hash. If a
 # name occurs twice, the last value counts.
 sub parse {
@@ -236,13 +245,14 @@ sub throw {
     return EventSource::Error->throw(code => $code, field => $field, message => "$self->{module}: $text");
 }
 
-# Warn of a mistake at a line of the application, once for each kind and line in a process, and at most 1,000 times. The
-# kind is a string that the text does not show. Without file and line it is the line at which refuse would throw.
+# Warn of a mistake at a line of the application, with the module's name before the text, once for each kind and line in a
+# process, and at most 1,000 times. The kind is a string that the text does not show. Without file and line it is the line at
+# which refuse would throw.
 sub warn_once {
-    my ($class, $kind, $text, @place) = @_;
+    my ($self, $kind, $text, @place) = @_;
     my ($file, $line) = @place ? @place : @{EventSource::Error->here}{qw(file line)};
-    return if keys %has_warned >= $MAX_WARNINGS || $has_warned{"$kind\0$file\0$line"}++;
-    warn "$text at $file line $line.\n";
+    return if keys %has_warned >= $MAX_WARNINGS || $has_warned{"$self->{module}: $kind\0$file\0$line"}++;
+    warn "$self->{module}: $text at $file line $line.\n";
     return;
 }
 
@@ -258,8 +268,7 @@ sub warn_unknown {
     }
     my $plural = @unknown > 1 ? 's' : '';
     return if !@unknown;
-    my $kind = "$self->{module}: $what";
-    $self->warn_once($kind, "$kind$plural " . join(', ', @unknown), @{$option{place} || []});
+    $self->warn_once($what, "$what$plural " . join(', ', @unknown), @{$option{place} || []});
     return;
 }
 

@@ -60,8 +60,7 @@ our $LABEL = 'eventsource.admin.label';
 # The application of a hub. What is published and a tail start the hub process, if need be; a look does not.
 sub app {
     my ($class, $hub, @given) = @_;
-    my %given = $SETTINGS->parse('admin_app takes options', @given);
-    $SETTINGS->known(\%given, [qw(allow hosts token)], 'option %s of admin_app');
+    my %given = $SETTINGS->options('admin_app takes options', \@given, 'option %s of admin_app', qw(allow hosts token));
     my $policy = EventSource::XS::AccessPolicy->new($SETTINGS, %given, of => 'admin_app');
     my $self   = bless {hub => $hub}, $class;
     my $script = EventSource::XS::Hub::Script->app;

@@ -73,9 +73,8 @@ sub gap_event { return $_[0]{gap_event} }
 sub history {
     my ($self, $channel, @given) = @_;
     my $name   = $MEMBER->channel_of($channel);
-    my %option = $SETTINGS->parse('history takes a channel and options', @given);
-    $SETTINGS->known(\%option, ['last'], 'option %s of history');
-    my $last = $option{last};
+    my %option = $SETTINGS->options('history takes a channel and options', \@given, 'option %s of history', 'last');
+    my $last   = $option{last};
     $SETTINGS->refuse(last => 'last must be a number of events from 1 on')
         if exists $option{last} && (!defined $last || ref $last || $last !~ /\A[1-9][0-9]{0,14}\z/);
     return $self->_logged($name, 0, $last // 0);

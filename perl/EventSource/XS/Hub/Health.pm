@@ -18,8 +18,7 @@ my $STEP    = 0.1;                          # seconds between two looks
 # EventSource::Error with the code invalid if one of them is wrong.
 sub new {
     my ($class, $hub, @given) = @_;
-    my %given = $SETTINGS->parse('new takes a hub and settings', @given);
-    $SETTINGS->known(\%given, [keys %DEFAULT]);
+    my %given = $SETTINGS->options('new takes a hub and settings', \@given, 'setting %s', keys %DEFAULT);
     $SETTINGS->seconds($_ => $given{$_}) for sort keys %given;
     my %limit = (%DEFAULT, map { defined $given{$_} ? ($_ => $given{$_}) : () } keys %given);
     return bless {hub => $hub, limit => \%limit}, $class;

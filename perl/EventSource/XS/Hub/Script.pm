@@ -31,8 +31,7 @@ my @HEADERS = (
 
 sub app {
     my ($class, @given) = @_;
-    my %given = $SETTINGS->parse('script_app takes options', @given);
-    $SETTINGS->known(\%given, ['classic'], 'option %s of script_app');
+    my %given  = $SETTINGS->options('script_app takes options', \@given, 'option %s of script_app', 'classic');
     my $name   = $given{classic} ? 'eventsource-hub.classic.js' : 'eventsource-hub.js';
     my $script = _forms_of(_with_query(EventSource::XS::Share->content($name)));
     my $reader = _forms_of(EventSource::XS::Share->content('eventsource-hub-reader.js'));

@@ -88,8 +88,7 @@ sub native_topics {
 # The options of end: references to the labels and the topics, and whether the clients are not to come back.
 sub options_of_end {
     my ($class, @given) = @_;
-    my %given = $SETTINGS->parse('end takes options', @given);
-    $SETTINGS->known(\%given, [qw(finish label topics)], 'option %s of end');
+    my %given  = $SETTINGS->options('end takes options', \@given, 'option %s of end', qw(finish label topics));
     my $labels = $class->labels($given{label});
     my @topics = $SETTINGS->list($given{topics});
     $SETTINGS->refuse(topics => "end takes at most $MAX_END_TOPICS topics") if @topics > $MAX_END_TOPICS;

@@ -74,8 +74,8 @@ sub enter_child {
 
 sub finish {
     my ($self, @given) = @_;
-    my %given = $SETTINGS->parse('finish takes fields of an event', @given);
-    $SETTINGS->known(\%given, [qw(data event retry)], 'field %s of finish');
+    my %given =
+        $SETTINGS->options('finish takes fields of an event', \@given, 'field %s of finish', qw(data event retry));
     my $taken = $self->push({%FINISH, %given, id => $FINISHED});
     $self->close;
     return $taken;
