@@ -7,6 +7,7 @@
 //! The modules, in dependency order: each uses only modules before it, `parse` only [`event`].
 //!
 //! - [`histogram`]: how often a time was in which range
+//! - `wait_list`: what waits, in the order of what each waits for
 //! - [`event`]: the fields of an event, which are valid by construction, and their encoding
 //! - [`compression`]: content codings, of which streams share the encoded blocks
 //! - [`log`]: the events of one channel, within bounds
@@ -114,6 +115,7 @@ mod sys;
 #[cfg(test)]
 mod cases;
 pub mod ticket;
+mod wait_list;
 pub mod wire;
 #[cfg(feature = "xs")]
 #[allow(unsafe_code)]

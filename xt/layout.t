@@ -20,25 +20,26 @@ my %MAY_USE = (
     error_code     => [],
     codec          => [],
     histogram      => [],
+    wait_list      => [],
     event          => [],
     parse          => [qw(event)],
     compression    => [qw(codec event)],
     log            => [qw(event)],
     stream         => [qw(event compression)],
-    hub            => [qw(codec histogram event compression log stream)],
-    reactor        => [qw(event compression stream hub)],
+    hub            => [qw(codec histogram wait_list event compression log stream)],
+    reactor        => [qw(wait_list event compression stream hub)],
     store_settings => [qw(codec)],
     wire           => [qw(codec histogram event compression log stream hub store_settings)],
     request        => [qw(compression hub)],
     ticket         => [qw(codec hub wire)],
     metrics        => [qw(histogram stream hub wire)],
     sys            => [],
-    runtime        => [qw(codec histogram event compression stream hub reactor wire ticket sys)],
+    runtime        => [qw(codec histogram wait_list event compression stream hub reactor wire ticket sys)],
     xs => [qw(codec event parse compression log stream hub store_settings wire request ticket metrics sys runtime)],
 );
 
 # Modules that only compute: the caller does the I/O and passes the time, and nothing is shared between threads.
-my @PURE = qw(codec histogram event parse compression log stream hub reactor wire request ticket metrics);
+my @PURE = qw(codec histogram wait_list event parse compression log stream hub reactor wire request ticket metrics);
 
 # Names that these modules may not use. Arc, Duration, Instant, io::Error and IoSlice are data and may be used.
 my $IMPURE = qr{

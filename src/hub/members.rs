@@ -12,13 +12,11 @@
 //! machines, and those of a process before (`stored`). A member that it has told stays in the list until it tells that
 //! the member has gone. Of counted members it is told in a channel that no stream reads.
 //!
-//! Its parts own what they decide: who is in which channel (`member_lists`), which members a stream has (`slots`), the
-//! wait before a leave (`lingering`), when a number is published (`counts`), what the store is asked next of a member
-//! (`pending`).
+//! Its parts own what they decide: who is in which channel (`member_lists`), which members a stream has (`slots`), when a
+//! number is published (`counts`), what the store is asked next of a member (`pending`).
 
 mod counts;
 mod handing_over;
-mod lingering;
 mod member;
 mod member_lists;
 mod pending;
@@ -34,10 +32,10 @@ pub use stored::{EntryOrigin, LingeringMember};
 
 use super::presence::{Announcement, KeptMember, MemberData, MemberRequest, MemberUpdate, Statement};
 use crate::event::Unsequenced;
-use crate::stream::StreamId;
+use crate::stream::{after, StreamId};
+use crate::wait_list::WaitList;
 use crate::Failure;
 use counts::{Counts, Publisher};
-use lingering::Lingering;
 use member::Member;
 use member_lists::MemberLists;
 use pending::Pending;
@@ -72,7 +70,8 @@ pub struct Members {
     /// The changes of each member that wait for the store; the members that have a new one.
     pending: BTreeMap<MemberKey, Pending>,
     changed: Vec<MemberKey>,
-    lingering: Lingering,
+    /// When members leave whose last stream has left, by their slots. Few do, so it is not kept in each member.
+    lingering: WaitList<u32, Instant>,
     counts: Counts,
     refused: u64,
     order: OrderOf,
@@ -243,7 +242,7 @@ impl Members {
         for at in self.members_of(stream) {
             self.remove_stream(stream, at);
             if let Some(member) = self.lists.get(at).filter(|member| member.streams == 0) {
-                self.lingering.begin(at, member.linger(), now);
+                self.lingering.set(at, after(now, member.linger()));
             }
         }
         let mut left = usize::MAX; // of others nothing is due
@@ -277,7 +276,7 @@ impl Members {
 
     /// When [`run_due`](Self::run_due) has something to do.
     pub fn next_due(&self) -> Option<Instant> {
-        self.lingering.next_due().into_iter().chain(self.counts.next_due()).min()
+        self.lingering.first().into_iter().chain(self.counts.next_due()).min()
     }
 
     /// Ends members whose linger is over, and publishes numbers that have changed. Each takes a step from `left`; if none is
@@ -326,7 +325,7 @@ impl Members {
     fn add_stream(&mut self, stream: StreamId, at: u32) {
         if let Some(member) = self.lists.get_mut(at).filter(|_| self.streams.add(stream, at)) {
             member.streams += 1;
-            self.lingering.end(at);
+            self.lingering.remove(&at);
         }
     }
 
@@ -355,7 +354,7 @@ impl Members {
 
     /// Removes a member that is neither of here nor told. Its slot stays while streams have it.
     fn remove_member(&mut self, at: u32) {
-        self.lingering.end(at);
+        self.lingering.remove(&at);
         self.lists.remove(at);
     }
 
@@ -364,7 +363,9 @@ impl Members {
         if let Some(new) = self.lists.pack() {
             let of = |at: u32| new.get(at as usize).copied().unwrap_or(0);
             self.streams.renumber(of);
-            self.lingering.renumber(of);
+            for (leaves_at, slot) in std::mem::take(&mut self.lingering).iter() {
+                self.lingering.set(of(*slot), *leaves_at);
+            }
         }
     }
 

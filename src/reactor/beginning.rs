@@ -210,14 +210,14 @@ impl<I: Io> Reactor<I> {
 
     /// Holds a stream's subscriptions for a limited time.
     fn hold(&mut self, id: StreamId, now: Instant) {
-        if !self.held.contains(id) {
+        if self.held.get(&id).is_none() {
             self.held.set(id, now + Self::HOLD);
         }
     }
 
     /// Makes a stream's held subscriptions effective, or has them wait until the hub is no longer behind the client.
     pub(super) fn begin(&mut self, id: StreamId) {
-        self.held.remove(id);
+        self.held.remove(&id);
         let awaited = self.record_and_hubs(id).and_then(|(record, hubs, _)| {
             let Subscription { hub, cursor } = record.subscription.as_deref()?;
             Some((*hub, hubs.get(*hub)?.awaited_seq(cursor)?))
@@ -230,7 +230,7 @@ impl<I: Io> Reactor<I> {
 
     /// Makes a stream's held subscriptions effective, wherever its client is.
     pub(super) fn begin_now(&mut self, id: StreamId) {
-        self.ahead.remove(id);
+        self.ahead.remove(&id);
         if let Some((record, hubs, answers)) = self.record_and_hubs(id) {
             if let Some(Subscription { hub, cursor }) = record.subscription.as_deref_mut() {
                 let own_blocks = hubs.get_mut(*hub).map_or_else(Vec::new, |hub| hub.begin(cursor));
@@ -244,24 +244,23 @@ impl<I: Io> Reactor<I> {
 
     /// Makes subscriptions effective that were held for too long.
     pub(super) fn begin_held(&mut self, now: Instant) {
-        while let Some((_, id)) = self.held.first().filter(|(until, _)| *until <= now) {
+        while let Some(id) = self.held.take_due(now) {
             self.begin(id);
         }
     }
 
     /// Makes the subscriptions effective of clients whose hub has caught up with them. Called before eviction.
     pub(super) fn begin_caught_up(&mut self) {
-        let mut first = self.ahead.first();
-        while let Some(((hub, seq), id)) = first {
+        let mut from = ((0, 0), StreamId { slot: 0, serial: 0 });
+        while let Some(((hub, seq), id)) = self.ahead.first_from(from).copied() {
             if self.hubs.get(hub).map_or(false, |hub| hub.last_seq() < seq) {
-                first = self.ahead.first_from((hub + 1, 0));
+                from.0 = (hub + 1, 0);
                 continue;
             }
-            self.ahead.remove(id);
-            if !self.held.contains(id) {
+            self.ahead.remove(&id);
+            if self.held.get(&id).is_none() {
                 self.begin(id);
             }
-            first = self.ahead.first_from((hub, 0));
         }
     }
 
@@ -307,7 +306,7 @@ impl<I: Io> Reactor<I> {
 
     /// Drops a stream's subscription, and with it everything that the stream is still to be sent of the logs.
     pub(super) fn drop_subscription(&mut self, id: StreamId) {
-        self.held.remove(id);
+        self.held.remove(&id);
         if let Some((record, hubs, _)) = self.record_and_hubs(id) {
             if let Some(subscription) = record.subscription.take() {
                 subscription.remove(hubs);

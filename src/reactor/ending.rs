@@ -141,8 +141,8 @@ impl<I: Io> Reactor<I> {
     /// Closes the socket and frees the slot.
     pub(super) fn close(&mut self, id: StreamId) {
         if let Some(record) = self.records[id.slot as usize].take() {
-            self.held.remove(id);
-            self.ahead.remove(id);
+            self.held.remove(&id);
+            self.ahead.remove(&id);
             if let Some(subscription) = record.subscription {
                 subscription.remove(&mut self.hubs);
             }

@@ -57,9 +57,10 @@ pub use io::{Io, Ready};
 use crate::compression::Alone;
 use crate::hub::{self, Call, Cursor, Epoch, History, Hub, Question, Reply};
 use crate::stream::{Reason, Settings};
+use crate::wait_list::WaitList;
 use beginning::Subscribing;
 use ending::Spread;
-use run_due::{Timers, Waiting};
+use run_due::Timers;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -78,9 +79,9 @@ pub struct Reactor<I: Io> {
     hubs: Hubs,
     presences: Presences,
     /// Streams whose subscriptions are held, each with the time at which they take effect at the latest.
-    held: Waiting<Instant>,
+    held: WaitList<StreamId, Instant>,
     /// Streams whose clients are ahead of their hub, each with the hub and the sequence number up to which its client has read.
-    ahead: Waiting<(HubId, u64)>,
+    ahead: WaitList<StreamId, (HubId, u64)>,
     /// The slots of the streams that the next flush sends to.
     send_queue: Vec<u32>,
     /// The slots of lagging streams, which take turns.
@@ -122,8 +123,8 @@ impl<I: Io> Reactor<I> {
             last_settings: None,
             hubs: Hubs::default(),
             presences: Presences::default(),
-            held: Waiting::default(),
-            ahead: Waiting::default(),
+            held: WaitList::default(),
+            ahead: WaitList::default(),
             send_queue: Vec::new(),
             behind_queue: VecDeque::new(),
             prompt_calls: 0,
@@ -434,7 +435,7 @@ impl<I: Io> Reactor<I> {
             for (hub_id, HubState { hub, .. }) in &mut hubs.0 {
                 let of_hub = held.iter().filter_map(|(_, id)| {
                     let subscription = records.get(id.slot as usize)?.as_ref()?.subscription.as_deref()?;
-                    (subscription.hub == *hub_id).then_some((id, &subscription.cursor))
+                    (subscription.hub == *hub_id).then_some((*id, &subscription.cursor))
                 });
                 needing.extend(hub.evict(now, &of_hub.collect::<Vec<_>>()).err().into_iter().flatten());
             }

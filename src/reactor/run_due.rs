@@ -7,7 +7,7 @@ use super::stall_watchdog::{first_look, StallWatchdog};
 use super::stream_record::Deadline;
 use super::{Io, Reactor, StreamId};
 use crate::stream::Reason;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 impl<I: Io> Reactor<I> {
@@ -15,9 +15,8 @@ impl<I: Io> Reactor<I> {
     pub fn next_due(&self) -> Option<Instant> {
         let shutdown = self.shutdown.as_ref().map(Spread::next_due);
         let draining = self.drains.iter().map(Spread::next_due).min();
-        let held = self.held.first().map(|(until, _)| until);
         let timers = [self.timers.first(), self.first_looks.first()];
-        timers.iter().chain(&[shutdown, draining, held, self.hubs.next_due()]).copied().flatten().min()
+        timers.iter().chain(&[shutdown, draining, self.held.first(), self.hubs.next_due()]).copied().flatten().min()
     }
 
     /// Does everything that is due.
@@ -187,51 +186,6 @@ impl Timers {
     pub(super) fn take_due(&mut self, now: Instant) -> Option<(Instant, Vec<u32>)> {
         let at = self.first().filter(|at| *at <= now)?;
         Some((at, self.by_time.remove(&at)?))
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct Waiting<K> {
-    by_key: BTreeSet<(K, StreamId)>,
-    keys: BTreeMap<StreamId, K>,
-}
-
-impl<K: Copy + Ord> Waiting<K> {
-    /// Adds a stream, or replaces what it waits for.
-    pub(super) fn set(&mut self, id: StreamId, key: K) {
-        self.remove(id);
-        self.keys.insert(id, key);
-        self.by_key.insert((key, id));
-    }
-
-    pub(super) fn remove(&mut self, id: StreamId) {
-        if let Some(key) = self.keys.remove(&id) {
-            self.by_key.remove(&(key, id));
-        }
-    }
-
-    pub(super) fn contains(&self, id: StreamId) -> bool {
-        self.keys.contains_key(&id)
-    }
-
-    /// Returns the stream that waits for the least.
-    pub(super) fn first(&self) -> Option<(K, StreamId)> {
-        self.by_key.iter().next().copied()
-    }
-
-    /// Returns the stream that waits for the least, from a key on.
-    pub(super) fn first_from(&self, key: K) -> Option<(K, StreamId)> {
-        self.by_key.range((key, StreamId { slot: 0, serial: 0 })..).next().copied()
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (K, StreamId)> + '_ {
-        self.by_key.iter().copied()
-    }
-}
-
-impl<K> Default for Waiting<K> {
-    fn default() -> Self {
-        Self { by_key: BTreeSet::new(), keys: BTreeMap::new() }
     }
 }
 

@@ -7,7 +7,8 @@
 //! whose members have changed it publishes the next one. The others wait for [`COUNT_RESERVE`]: that machine has perhaps died.
 
 use crate::stream::after;
-use std::collections::{BTreeSet, HashMap};
+use crate::wait_list::WaitList;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,8 +25,6 @@ pub(super) struct Count {
     published: usize,
     /// When another one may be published.
     next: Instant,
-    /// When the number is looked at again.
-    due: Option<Instant>,
 }
 
 /// Whose number is published.
@@ -41,8 +40,8 @@ pub(super) enum Publisher {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
     counts: HashMap<Arc<[u8]>, Count>,
-    /// The channels whose number is looked at again, by the time.
-    due: BTreeSet<(Instant, Arc<[u8]>)>,
+    /// When the numbers of channels are looked at again.
+    due: WaitList<Arc<[u8]>, Instant>,
 }
 
 impl Counts {
@@ -53,7 +52,7 @@ impl Counts {
 
     /// Gives a channel a number, unless it has one.
     pub(super) fn begin(&mut self, channel: Arc<[u8]>, now: Instant) {
-        self.counts.entry(channel).or_insert(Count { published: 0, next: now, due: None });
+        self.counts.entry(channel).or_insert(Count { published: 0, next: now });
     }
 
     /// Returns the number of a channel that is published now: `number`, if streams were told of another one and the time has
@@ -83,15 +82,10 @@ impl Counts {
             return Some(number);
         }
         if is_empty {
-            self.end(channel);
+            self.counts.remove(channel);
+            self.due.remove(channel);
         }
         None
-    }
-
-    fn end(&mut self, channel: &Arc<[u8]>) {
-        if let Some(due) = self.counts.remove(channel).and_then(|count| count.due) {
-            self.due.remove(&(due, Arc::clone(channel)));
-        }
     }
 
     /// Takes note that a counted member of a channel has come or gone, as the store has told. This machine has said so, or
@@ -107,37 +101,27 @@ impl Counts {
     /// a channel without members is looked at, too.
     pub(super) fn note_published(&mut self, channel: Arc<[u8]>, number: usize, now: Instant) {
         if number > 0 || self.has(&channel) {
-            let (next, due) = (after(now, COUNT_INTERVAL), self.counts.get(&channel).and_then(|count| count.due));
-            self.counts.insert(Arc::clone(&channel), Count { published: number, next, due });
+            let next = after(now, COUNT_INTERVAL);
+            self.counts.insert(Arc::clone(&channel), Count { published: number, next });
             self.schedule(&channel, after(next, COUNT_RESERVE));
         }
     }
 
     /// Looks at the number of a channel at a time, if not before.
     fn schedule(&mut self, channel: &Arc<[u8]>, at: Instant) {
-        let due = match self.counts.get_mut(channel) {
-            Some(count) if count.due.map_or(true, |due| at < due) => count.due.replace(at),
-            _ => return,
-        };
-        if let Some(due) = due {
-            self.due.remove(&(due, Arc::clone(channel)));
+        if self.due.get(channel).map_or(true, |due| at < due) {
+            self.due.set(Arc::clone(channel), at);
         }
-        self.due.insert((at, Arc::clone(channel)));
     }
 
     /// Takes the first channel whose number is looked at now.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<Arc<[u8]>> {
-        let first = self.due.iter().next().filter(|(at, _)| *at <= now).cloned()?;
-        self.due.remove(&first);
-        if let Some(count) = self.counts.get_mut(&first.1) {
-            count.due = None;
-        }
-        Some(first.1)
+        self.due.take_due(now)
     }
 
     /// Returns when the first number is looked at.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.due.iter().next().map(|(at, _)| *at)
+        self.due.first()
     }
 
     /// Returns the numbers that streams were told.
@@ -148,13 +132,13 @@ impl Counts {
     /// Continues with a number that streams were told by another program. It is looked at soon.
     pub(super) fn resume(&mut self, channel: Arc<[u8]>, number: usize, now: Instant) {
         let next = after(now, COUNT_INTERVAL);
-        self.counts.insert(Arc::clone(&channel), Count { published: number, next, due: None });
+        self.counts.insert(Arc::clone(&channel), Count { published: number, next });
         self.schedule(&channel, next);
     }
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.counts.is_empty() && self.due.is_empty()
+        self.counts.is_empty() && self.due.first().is_none()
     }
 }
 

@@ -6,7 +6,7 @@
 use super::member::Member;
 use super::Members;
 use crate::hub::presence::{Announcement, KeptMember, MemberRequest, Presence};
-use crate::stream::StreamId;
+use crate::stream::{after, StreamId};
 use std::time::{Duration, Instant};
 
 /// A member of a hub without a store.
@@ -33,7 +33,7 @@ impl Members {
             id: member.id().into(),
             is_counted: member.is_counted,
             kept: member.kept(),
-            rest: self.lingering.leaves_at(at).map(|at| at.saturating_duration_since(now)),
+            rest: self.lingering.get(&at).map(|at| at.saturating_duration_since(now)),
         })
     }
 
@@ -60,7 +60,7 @@ impl Members {
         let mut member = Member::new(id, *is_counted, kept.clone(), common);
         member.is_own = true;
         let at = self.lists.add(member);
-        self.lingering.begin(at, rest.unwrap_or(wait), now);
+        self.lingering.set(at, after(now, rest.unwrap_or(wait)));
     }
 
     /// Continues with the number of a channel that streams were told.

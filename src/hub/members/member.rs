@@ -1,11 +1,13 @@
 //! A member as a hub keeps it: in few bytes, because a channel may have thousands.
 
-use super::lingering;
 use super::pending::Here;
 use crate::event::{Form, Unsequenced};
 use crate::hub::{Announcement, KeptMember, MemberData, Statement};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The longest time for which a member lingers.
+const MAX_LINGER: Duration = Duration::from_secs(86_400);
 
 /// The data that members of a channel have in common.
 #[derive(Debug)]
@@ -80,7 +82,7 @@ impl Member {
     }
 
     pub(super) fn set_linger(&mut self, linger: Duration) {
-        self.linger_ms = lingering::bounded(linger).as_millis() as u32; // at most a day
+        self.linger_ms = linger.min(MAX_LINGER).as_millis() as u32;
     }
 
     /// Returns the event that says that it has gone.

@@ -6,6 +6,7 @@ use super::member::Member;
 use super::pending::{Here, MemberChange, Pending};
 use super::{MemberKey, Members, OrderOf};
 use crate::event::Unsequenced;
+use crate::stream::after;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -244,7 +245,7 @@ impl Members {
 
     /// Returns the members that linger here.
     pub fn lingering(&self) -> Vec<LingeringMember> {
-        let member = |(at, slot): (Instant, u32)| Some((key_of(self.lists.get(slot)?), at));
+        let member = |(at, slot): &(Instant, u32)| Some((key_of(self.lists.get(*slot)?), *at));
         self.lingering.iter().filter_map(member).collect()
     }
 
@@ -269,7 +270,9 @@ impl Members {
         for at in slots {
             if let Some(member) = self.lists.get_mut(at) {
                 member.is_own = true;
-                self.lingering.begin_rest(at, member.linger().max(least), rest(&key_of(member)), now);
+                let linger = member.linger().max(least);
+                let linger = rest(&key_of(member)).map_or(linger, |rest| rest.min(linger));
+                self.lingering.set(at, after(now, linger));
             }
         }
     }

@@ -362,7 +362,7 @@ impl Run {
         self.check();
         assert!(self.page.map.is_empty() && self.page.numbers.values().all(|(number, _)| *number == 0));
         let Members { lists, streams, lingering, counts, .. } = &self.members;
-        assert!(lists.is_empty() && streams.is_empty() && counts.is_empty() && lingering.next_due().is_none());
+        assert!(lists.is_empty() && streams.is_empty() && counts.is_empty() && lingering.first().is_none());
     }
 }
 
@@ -757,6 +757,17 @@ fn a_member_of_whom_the_store_was_not_told_is_not_kept_when_it_has_gone() {
         assert_eq!(stored.members.fail_request(&Stored::key(), is_certain), !is_certain);
         assert_eq!(stored.ask().map(|asked| asked.0), next);
         assert_eq!(stored.members.is_empty(), is_certain);
+    }
+}
+
+#[test]
+fn a_member_of_a_process_before_lingers_for_as_long_as_it_would_have_still() {
+    let seconds = Duration::from_secs;
+    for (rest, left) in [(None, 9), (Some(1), 1), (Some(99), 9)] {
+        let mut stored = Stored::new(false);
+        stored.tell(Some("of before"), EntryOrigin::History);
+        stored.members.resume(|_| rest.map(seconds), seconds(9), stored.now);
+        assert_eq!(stored.members.next_due(), Some(stored.now + seconds(left)), "{rest:?}");
     }
 }
 

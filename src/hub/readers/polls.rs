@@ -12,7 +12,8 @@
 use crate::hub::cursor::{Parts, Waiting};
 use crate::hub::{Access, Cursor, Hub, Poll, PollReason, PositionStyle};
 use crate::stream::{after, StreamId};
-use std::collections::{BTreeSet, HashMap};
+use crate::wait_list::WaitList;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// The bytes after which a poll is answered, though there is more to send.
@@ -24,72 +25,55 @@ const LEAST_WAIT: Duration = Duration::from_secs(1);
 /// The time for which the member of a poll stays after its end at the least: the next poll comes meanwhile.
 pub const POLL_LINGER: Duration = Duration::from_secs(15);
 
-/// An open poll.
-#[derive(Clone, Copy, Debug, Default)]
-struct OpenPoll {
-    /// Until when it waits.
-    until: Option<Instant>,
-    /// The bytes that it was sent.
-    bytes: usize,
-}
-
 /// The open polls. They are kept beside the streams, because most streams are none.
 #[derive(Debug, Default)]
 pub(super) struct Polls {
-    of_stream: HashMap<u64, OpenPoll>,
-    by_end: BTreeSet<(Instant, u64)>,
+    /// The bytes that each was sent.
+    sent_bytes: BTreeMap<StreamId, usize>,
+    /// Until when those wait that have not waited for long enough.
+    ends: WaitList<StreamId, Instant>,
 }
 
 impl Polls {
     pub(super) fn add(&mut self, stream: StreamId, poll: &Poll, now: Instant) {
-        let stream = u64::from(stream);
-        self.remove(stream.into());
-        let until = Some(after(now, Access::random_age(poll.wait.max(LEAST_WAIT))));
-        self.by_end.extend(until.map(|until| (until, stream)));
-        self.of_stream.insert(stream, OpenPoll { until, bytes: 0 });
+        self.ends.set(stream, after(now, Access::random_age(poll.wait.max(LEAST_WAIT))));
+        self.sent_bytes.insert(stream, 0);
     }
 
     pub(super) fn remove(&mut self, stream: StreamId) {
-        if self.of_stream.is_empty() {
-            return;
-        }
-        let stream = u64::from(stream);
-        if let Some(OpenPoll { until: Some(until), .. }) = self.of_stream.remove(&stream) {
-            self.by_end.remove(&(until, stream));
-        }
+        self.sent_bytes.remove(&stream);
+        self.ends.remove(&stream);
     }
 
     /// Returns when the first poll has waited for long enough.
     pub(super) fn first_end(&self) -> Option<Instant> {
-        self.by_end.iter().next().map(|(at, _)| *at)
+        self.ends.first()
     }
 
     /// Counts what a poll was sent. Returns true if that is much.
     fn count(&mut self, stream: StreamId, bytes: usize) -> bool {
-        self.of_stream.get_mut(&stream.into()).map_or(false, |poll| {
-            poll.bytes += bytes;
-            poll.bytes >= MOST_BYTES
+        self.sent_bytes.get_mut(&stream).map_or(false, |sent_bytes| {
+            *sent_bytes += bytes;
+            *sent_bytes >= MOST_BYTES
         })
     }
 
     /// Returns true if no poll is open.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.of_stream.is_empty() && self.by_end.is_empty()
+        self.sent_bytes.is_empty() && self.ends.first().is_none()
     }
 }
 
 impl super::Readers {
     /// Takes the next poll that has waited for long enough.
     pub fn pop_waited(&mut self, now: Instant) -> Option<StreamId> {
-        let (at, stream) = self.polls.by_end.iter().next().copied().filter(|(at, _)| *at <= now)?;
-        self.polls.by_end.remove(&(at, stream));
-        Some(stream.into())
+        self.polls.ends.take_due(now)
     }
 
     /// Returns how many polls are open.
     pub(in crate::hub) fn open_polls(&self) -> u64 {
-        self.polls.of_stream.len() as u64
+        self.polls.sent_bytes.len() as u64
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::connection::{Connection, LinkCommand};
 use crate::reactor::Command;
+use crate::wait_list::WaitList;
 use crate::wire::Reply;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,7 +22,6 @@ struct WaitingStream {
     link: u32,
     /// The places of its subscriptions among the commands that wait.
     places: Vec<u64>,
-    until: Instant,
 }
 
 /// All that waits.
@@ -29,9 +29,9 @@ struct WaitingStream {
 pub(super) struct Waiting {
     /// By the numbers of the connections.
     requests: HashMap<u32, WaitingRequests>,
-    /// The streams, and when their clients are sent a reconnection time.
     streams: HashMap<u64, WaitingStream>,
-    due: BTreeSet<(Instant, u64)>,
+    /// When the clients of these are sent a reconnection time.
+    due: WaitList<u64, Instant>,
     last_place: u64,
 }
 
@@ -63,9 +63,11 @@ impl Waiting {
         self.last_place += 1;
         requests.commands.insert(self.last_place, command);
         if let Some((stream, until)) = waits {
-            let waiting = self.streams.entry(stream).or_insert(WaitingStream { link, places: Vec::new(), until });
+            let waiting = self.streams.entry(stream).or_insert(WaitingStream { link, places: Vec::new() });
             waiting.places.push(self.last_place);
-            self.due.insert((waiting.until, stream));
+            if self.due.get(&stream).is_none() {
+                self.due.set(stream, until);
+            }
         }
         None
     }
@@ -75,7 +77,8 @@ impl Waiting {
         let WaitingRequests { connection, commands } = self.requests.remove(&number)?;
         for command in commands.values() {
             if let LinkCommand::Subscribe { stream, .. } = command {
-                self.forget(u64::from(*stream));
+                self.streams.remove(&u64::from(*stream));
+                self.due.remove(&u64::from(*stream));
             }
         }
         Some((connection, commands.into_values().collect()))
@@ -83,13 +86,13 @@ impl Waiting {
 
     /// Returns when [`take_due`](Self::take_due) has a stream to return.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.due.iter().next().map(|(until, _)| *until)
+        self.due.first()
     }
 
     /// Takes a stream that has waited for long enough.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<u64> {
-        let (_, stream) = self.due.iter().next().copied().filter(|(until, _)| *until <= now)?;
-        if let Some(WaitingStream { link, places, .. }) = self.forget(stream) {
+        let stream = self.due.take_due(now)?;
+        if let Some(WaitingStream { link, places }) = self.streams.remove(&stream) {
             places.into_iter().for_each(|place| self.drop_subscription(link, place));
         }
         Some(stream)
@@ -98,7 +101,7 @@ impl Waiting {
     /// Changes what waits for a stream as a command for the stream says. Returns true if the command is not for the reactor.
     pub(super) fn change(&mut self, stream: u64, command: &Command) -> bool {
         let Self { requests, streams, last_place, .. } = self;
-        let WaitingStream { places, link, .. } = some_or!(streams.get(&stream), return false);
+        let WaitingStream { places, link } = some_or!(streams.get(&stream), return false);
         let commands = &mut some_or!(requests.get_mut(link), return false).commands;
         if let Command::BeginSubscription { stream } = command {
             *last_place += 1;
@@ -113,12 +116,6 @@ impl Waiting {
             }
         }
         false
-    }
-
-    fn forget(&mut self, stream: u64) -> Option<WaitingStream> {
-        let waiting = self.streams.remove(&stream)?;
-        self.due.remove(&(waiting.until, stream));
-        Some(waiting)
     }
 
     fn drop_subscription(&mut self, link: u32, place: u64) {
