@@ -1,6 +1,6 @@
-# Streams with tickets, for the doctor: /events; /session, whose middleware sets the session's cookie anew with each response;
-# /page, where who comes back gets a page; /deleted, whose middleware deletes old cookies; /none, without a ticket; /large,
-# with one that is larger than a cookie may be.
+# Streams with tickets, for the doctor: /events; /login, for a client with the cookie user=ann; /session, whose middleware sets
+# the session's cookie anew with each response; /page, where who comes back gets a page; /deleted, whose middleware deletes old
+# cookies; /none, without a ticket; /large, with one that is larger than a cookie may be.
 
 use Testing::Application;
 use EventSource::Hub;
@@ -25,8 +25,10 @@ sub setting {
 
 builder {
     mount '/events' => $hub->to_app(@ticket);
-    mount '/none'   => $hub->to_app(channels => sub { 'news' });
-    mount '/page'   => builder {
+    mount '/login' => $hub->to_app(@ticket,
+        channels => sub { ($_[0]{HTTP_COOKIE} // '') =~ /\buser=ann\b/ ? 'news' : [403, [], []] });
+    mount '/none' => $hub->to_app(channels => sub { 'news' });
+    mount '/page' => builder {
         enable_if { ($_[0]{HTTP_COOKIE} // '') =~ /ticket/ } sub {
             sub { [200, ['Content-Type' => 'text/html; charset=UTF-8'], ['Log in']] }
         };

@@ -39,6 +39,13 @@ tickets_ok(examine($nginx[1]->port, '/events'), qr/A worker opens.*does not reac
     'behind one that cannot');
 tickets_ok(examine($server->port, '/events'),  qr/A worker opens/, 'without a proxy');
 tickets_ok(examine($server->port, '/deleted'), qr/A worker opens/, 'with cookies that the application deletes');
+for my $login (
+    ['--cookie', 'user=ann'],
+    ['--header', 'cookie: user=ann'],
+    ['--cookie', 'a=b', '--header', 'Cookie: user=ann']
+) {
+    tickets_ok(examine($server->port, '/login', @$login), qr/A worker opens/, "behind a login, with @$login");
+}
 
 my @hub   = ('--hub', 'shop', '--socket', $socket);
 my @WRONG = (

@@ -91,13 +91,15 @@ sub _read_data {
     return;
 }
 
+# Cookies become those of --cookie: a ticket joins them.
 sub _read_headers {
     my $option = shift;
     my @headers;
     for my $line (@{delete $option->{header} || []}) {
         my ($name, $value) = $line =~ /\A([!#\$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*\z/
             or $COMMAND->usage("--header must be 'NAME: VALUE', not '$line'");
-        push @headers, [$name, $value];
+        $option->{cookie} = join '; ', grep { defined } $option->{cookie}, $value if lc $name eq 'cookie';
+        push @headers, [$name, $value] if lc $name ne 'cookie';
     }
     $option->{headers} = \@headers;
     return;
