@@ -145,7 +145,7 @@ pub enum StoreReport {
     Announce,
     /// A draft was not stored, or perhaps was (`Unknown`).
     Failed { ticket: u64, failure: Failure },
-    /// The store cannot begin. It tries again if it `retries`.
+    /// The store cannot begin, as each attempt says. It tries again if it `retries`.
     CannotBegin { failure: Failure, retries: bool },
 }
 

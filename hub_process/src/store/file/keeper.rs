@@ -43,8 +43,6 @@ pub(super) struct Keeper {
     has_begun: bool,
     /// True if the hub has asked for the end.
     pub(super) is_closing: bool,
-    /// The reason for which the store cannot begin, as it was reported.
-    reported: Option<Fault>,
 }
 
 /// The state of the thread while the file is open.
@@ -99,7 +97,6 @@ impl Keeper {
             backups: VecDeque::new(),
             has_begun: false,
             is_closing: false,
-            reported: None,
         }
     }
 
@@ -167,7 +164,7 @@ impl Keeper {
             events += entries.len();
             self.reporter.report(StoreReport::Entries(entries));
         })?;
-        (self.lost, self.reported, self.has_begun) = (None, None, true);
+        (self.lost, self.has_begun) = (None, true);
         let database = Rc::new(database);
         let mut open = Open { database, epoch, keys, events, last_seq, last_at, tick_at: None };
         self.show(&open);
@@ -310,9 +307,7 @@ impl Keeper {
     fn wait(&mut self, fault: &Fault) -> bool {
         let retries = self.has_begun || fault.kind != Kind::Lasting;
         self.note(fault);
-        if self.reported.replace(fault.clone()).as_ref() != Some(fault) {
-            self.reporter.report(StoreReport::CannotBegin { failure: fault.failure(), retries });
-        }
+        self.reporter.report(StoreReport::CannotBegin { failure: fault.failure(), retries });
         if self.is_closing {
             return true;
         }

@@ -74,8 +74,6 @@ pub struct Reader {
     epochs: VecDeque<String>,
     producers: Producers,
     last_check: Instant,
-    /// The last reason why the store cannot begin.
-    reported: String,
     /// True if the stream had passed everything that it had when the state began to be read.
     has_missed_changes: bool,
     /// The kinds of trouble that people were told of.
@@ -93,7 +91,6 @@ impl Reader {
             epochs: VecDeque::new(),
             producers: Producers::default(),
             last_check: Instant::now(),
-            reported: String::new(),
             has_missed_changes: false,
             warned: HashSet::new(),
         }
@@ -266,7 +263,6 @@ impl Reader {
         if position.history_end.take().is_none() {
             return;
         }
-        self.reported.clear();
         self.shared.reporter.set_read(Some(Instant::now()));
         self.shared.reporter.report(StoreReport::Ready);
         let missing = self.shared.update(|state| state.in_flight.remove_missing());

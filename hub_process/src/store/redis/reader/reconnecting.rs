@@ -48,11 +48,10 @@ impl Reader {
         self.shared.reporter.set_read(None);
         self.shared.update(|state| state.target = None);
         self.shared.refresh();
-        if self.position.is_none() && self.reported != message {
+        if self.position.is_none() {
             let retries = !matches!(fault, CallError::Invalid(_));
             let code = if retries { ErrorCode::Unavailable } else { ErrorCode::Invalid };
             let failure = Failure::new(code, None, &message);
-            self.reported = message;
             self.shared.reporter.report(StoreReport::CannotBegin { failure, retries });
         }
     }
