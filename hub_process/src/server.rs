@@ -244,7 +244,7 @@ impl Server {
         while let Some(asked) = calls::next_signal(self.signals.as_fd()) {
             match asked {
                 Asked::End => self.control.ends = true,
-                Asked::Upgrade => self.control.upgrade_to_installed(),
+                Asked::Upgrade => drop(self.control.upgrade(None, None)), // if it ends or continues already, it need not
             }
         }
     }

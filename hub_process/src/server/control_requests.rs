@@ -38,15 +38,9 @@ impl ControlRequests {
         (self.ends, self.forgets) = (true, !is_replaced);
     }
 
-    /// Lets the process continue as the program that is installed now.
-    pub(super) fn upgrade_to_installed(&mut self) {
-        let (program, asked) = (self.program.clone(), Instant::now());
-        self.upgrading.get_or_insert(Upgrading { requesters: Vec::new(), program, asked });
-    }
-
-    /// Lets the process continue as a program, if none is named as the installed one. The requester is answered by that, or by
-    /// this process if the upgrade fails.
-    pub(super) fn upgrade(&mut self, requester: u64, program: Option<&[u8]>) -> Result<(), Failure> {
+    /// Lets the process continue as a program, if none is named as the installed one. The requester, if it is not a signal, is
+    /// answered by that, or by this process if the upgrade fails.
+    pub(super) fn upgrade(&mut self, requester: Option<u64>, program: Option<&[u8]>) -> Result<(), Failure> {
         let program = program.map_or(self.program.as_path(), |path| Path::new(OsStr::from_bytes(path)));
         if self.ends {
             return Err(Failure::new(ErrorCode::Unavailable, None, "the process ends"));
@@ -61,7 +55,7 @@ impl ControlRequests {
             let message = format!("the process continues as {} already", upgrading.program.display());
             return Err(Failure::new(ErrorCode::Unavailable, None, &message));
         }
-        upgrading.requesters.push(requester);
+        upgrading.requesters.extend(requester);
         Ok(())
     }
 
@@ -84,11 +78,14 @@ mod tests {
     #[test]
     fn all_requesters_of_one_program_are_answered_and_another_program_is_refused() {
         let mut control = ControlRequests::new("/installed".into());
-        assert_eq!(control.upgrade(1, None), Ok(()));
-        assert_eq!(control.upgrade(2, Some(b"/installed")), Ok(()));
-        assert_eq!(control.upgrade(3, Some(b"/other")).map_err(|failure| failure.code), Err(ErrorCode::Unavailable));
-        assert_eq!(control.upgrade(4, Some(b"other")).map_err(|failure| failure.code), Err(ErrorCode::Invalid));
-        control.upgrade_to_installed();
+        assert_eq!(control.upgrade(Some(1), None), Ok(()));
+        assert_eq!(control.upgrade(Some(2), Some(b"/installed")), Ok(()));
+        assert_eq!(
+            control.upgrade(Some(3), Some(b"/other")).map_err(|failure| failure.code),
+            Err(ErrorCode::Unavailable)
+        );
+        assert_eq!(control.upgrade(Some(4), Some(b"other")).map_err(|failure| failure.code), Err(ErrorCode::Invalid));
+        assert_eq!(control.upgrade(None, None), Ok(()));
         let upgrading = control.take_upgrade(|_| true).expect("an upgrade");
         assert_eq!((upgrading.requesters, upgrading.program), (vec![1, 2], "/installed".into()));
         assert!(control.take_upgrade(|_| true).is_none());
@@ -97,9 +94,9 @@ mod tests {
     #[test]
     fn a_process_that_ends_does_not_continue_as_another_program() {
         let mut control = ControlRequests::new("/installed".into());
-        control.upgrade_to_installed();
+        assert_eq!(control.upgrade(None, None), Ok(()));
         control.ends = true;
-        assert!(control.upgrade(1, None).is_err());
+        assert!(control.upgrade(Some(1), None).is_err());
         assert!(control.take_upgrade(|_| true).is_none());
         assert_eq!((control.ends, control.forgets), (true, false));
         control.stop(true);

@@ -17,7 +17,7 @@ use std::time::Instant;
 pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: Instant) -> Result<(), End> {
     let Server { options, control, .. } = server;
     let taken = match (Upgrade::decode(frame), Stop::decode(frame)) {
-        (Some(upgrade), _) => control.upgrade(from, upgrade.program),
+        (Some(upgrade), _) => control.upgrade(Some(from), upgrade.program),
         // The connection of the command that asks ends with the process, at the end of this turn.
         (_, Some(stop)) if stop.is_replaced && !options.is_started => {
             Err(Failure::new(ErrorCode::Refused, None, "this process was run itself"))
