@@ -31,8 +31,11 @@ impl IdsAhead {
     /// Lets a stream wait until the hub has published a sequence number. `is_proven` tells whether only a hub of this epoch can
     /// have given that number.
     pub fn wait_for(&mut self, stream: u64, seq: u64, is_proven: bool, now: Instant) {
-        let ahead = StreamAhead::new(seq, is_proven, now);
-        self.streams.entry(stream).or_insert_with(|| ahead.clone()).also(&ahead);
+        // Another subscription does not make the wait longer.
+        let ahead = self.streams.entry(stream).or_insert_with(|| StreamAhead::new(seq, is_proven, now));
+        if seq > ahead.seq {
+            (ahead.seq, ahead.is_proven) = (seq, is_proven);
+        }
     }
 
     /// Called when a stream has ended.
@@ -84,7 +87,7 @@ impl IdsAhead {
 }
 
 /// A stream that waits.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct StreamAhead {
     /// The sequence number that it waits for.
     seq: u64,
@@ -99,13 +102,6 @@ struct StreamAhead {
 impl StreamAhead {
     fn new(seq: u64, is_proven: bool, now: Instant) -> Self {
         Self { seq, is_proven, until: now + LEAST, at_most: now + MOST }
-    }
-
-    /// Adds another subscription to a wait. The wait for both is not longer than that for the first one.
-    fn also(&mut self, other: &Self) {
-        if other.seq > self.seq {
-            (self.seq, self.is_proven) = (other.seq, other.is_proven);
-        }
     }
 
     /// Returns true if a wait that is over proves that the store has lost the event: everything that it has was read.
@@ -129,10 +125,11 @@ mod tests {
     #[test]
     fn a_stream_that_subscribes_again_and_again_waits_once_for_the_highest_number() {
         let now = Instant::now();
-        let mut ahead = StreamAhead::new(7, false, now);
-        for (seq, is_proven) in [(9, true), (8, false), (9, false)] {
-            ahead.also(&StreamAhead::new(seq, is_proven, now + LEAST));
+        let mut ids = IdsAhead::default();
+        for (seq, is_proven, later) in [(7, false, 0), (9, true, 1), (8, false, 2), (9, false, 3)] {
+            ids.wait_for(1, seq, is_proven, now + later * LEAST);
         }
+        let ahead = ids.streams.get_mut(&1).expect("a stream that waits");
         assert_eq!((ahead.seq, ahead.proves_loss()), (9, true));
         let is_over = |second: &u64| ahead.is_over(true, now + Duration::from_secs(*second));
         assert_eq!((0..).find(is_over), Some(LEAST.as_secs()));
