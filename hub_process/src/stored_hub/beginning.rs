@@ -106,16 +106,10 @@ impl Beginning {
 
     /// Takes the history that was collected, if another hub takes the place of the one in memory.
     pub fn take_collected(&mut self) -> Option<(Began, Vec<StoreEntry>)> {
-        match std::mem::take(&mut self.phase) {
-            Phase::Collecting { began, history } => {
-                self.phase = Phase::CatchingUp;
-                Some((*began, history))
-            }
-            other => {
-                self.phase = other;
-                None
-            }
-        }
+        let Phase::Collecting { began, history } = &mut self.phase else { return None };
+        let collected = (std::mem::take(&mut **began), std::mem::take(history));
+        self.phase = Phase::CatchingUp;
+        Some(collected)
     }
 
     /// Called for each entry. Returns what the store is told if the history has passed the entry that it must have: history was
@@ -146,8 +140,7 @@ impl Beginning {
             Proof::OtherHistory => "the store has an earlier history than the one that was delivered before".into(),
             Proof::Entry(seq) => format!("the store lacks the event {seq}, which was delivered before").into(),
         };
-        let history = self.take_collected().map(|(_, history)| history).unwrap_or_default();
-        self.phase = Phase::Void { history };
+        self.phase = Phase::Void { history: self.abandon() };
         Some(StoreCommand::Lost(reason))
     }
 
