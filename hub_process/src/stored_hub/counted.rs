@@ -5,20 +5,19 @@
 //! succeeds. Another number follows if that was not the right one.
 
 use crate::store::Draft;
-use eventsource_xs::hub::{number_of_members, Evictions, MemberKey, Retain, COUNT_KEY};
+use eventsource_xs::hub::{number_of_members, MemberKey, Retain, COUNT_KEY};
 use std::collections::HashMap;
 
 /// Begins the keys `once` of numbers.
 const ONCE: &[u8] = b"\0count ";
 
-/// The last numbers of channels, and what the store may forget.
+/// The last numbers of channels, and the entries of members that a store is to keep.
 #[derive(Clone, Debug, Default)]
 pub struct Counted {
     /// The sequence number of the entry with a channel's number, or of that with its first member; and the number.
     numbers: HashMap<Box<[u8]>, (u64, usize)>,
-    /// The sequence numbers of the entries that are retained, and of those that are not.
+    /// The sequence numbers of the entries that are retained.
     retained: HashMap<MemberKey, u64>,
-    gone: Vec<u64>,
 }
 
 impl Counted {
@@ -31,14 +30,14 @@ impl Counted {
         }
     }
 
-    /// Takes note of the entry of a member for a store that is told what to forget.
-    pub fn retain_member(&mut self, draft: &Draft, seq: u64) {
+    /// Takes note of the entry of a member. Returns the entries that the store may forget: no stream reads them.
+    pub fn retain_member(&mut self, draft: &Draft, seq: u64) -> impl Iterator<Item = u64> {
         let before = match draft.retain {
             Retain::Newest => self.retained.insert(draft.member_key(), seq),
             Retain::Forget => self.retained.remove(&draft.member_key()),
             Retain::No => None,
         };
-        self.gone.extend(before.into_iter().chain((draft.retain != Retain::Newest).then_some(seq)));
+        before.into_iter().chain((draft.retain != Retain::Newest).then_some(seq))
     }
 
     /// Takes note of an entry of a channel. Returns the number of members that a hub has published with it.
@@ -63,11 +62,6 @@ impl Counted {
     pub fn once(&self, channel: &[u8], last_seq: u64) -> Box<[u8]> {
         let seq = self.numbers.get(channel).map_or(last_seq, |(seq, _)| *seq);
         [ONCE, seq.to_string().as_bytes()].concat().into()
-    }
-
-    /// Adds the entries that the store may forget: no stream reads them.
-    pub fn take_evictions(&mut self, evictions: &mut Evictions) {
-        evictions.numbers.append(&mut self.gone);
     }
 }
 

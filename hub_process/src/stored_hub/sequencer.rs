@@ -366,7 +366,7 @@ impl Sequencer {
     fn will_forget(&mut self, StoreEntry { seq, draft, .. }: &StoreEntry) {
         match draft.kind() {
             DraftKind::End => self.tickets.entries.push_back(*seq),
-            DraftKind::CountedMember(_) => self.counted.retain_member(draft, *seq),
+            DraftKind::CountedMember(_) => self.evicted.numbers.extend(self.counted.retain_member(draft, *seq)),
             DraftKind::Event => {}
         }
         let (grown, total) = (&mut self.grown, self.settings.hub.retention.total_history);
@@ -401,7 +401,6 @@ impl Sequencer {
             return;
         }
         self.evicted.extend(evicted);
-        self.counted.take_evictions(&mut self.evicted);
         self.tickets.take_evictions(self.position.last_seq, &mut self.evicted);
         (self.forget_at, self.grown) = (Some(self.now + EXPIRE), (0, 0));
         if self.forgetting.is_none() && !self.evicted.is_empty() {
