@@ -47,7 +47,7 @@ impl CurrentHub {
 
     /// Returns the epoch of the hub, once it has begun.
     pub fn epoch(&self) -> Option<&str> {
-        self.hub.as_ref().filter(|hub| hub.handle().is_some()).map(ServedHub::epoch)
+        self.hub.as_ref().filter(|hub| hub.handle().is_some()).map(|hub| hub.sequence().epoch.as_str())
     }
 
     /// Returns true while the hub's store has not begun.
@@ -102,7 +102,7 @@ impl CurrentHub {
     /// Applies what the reactor has reported of a stream with a member or a will, if it is one of this hub: a hub before has
     /// ended its streams, and its members linger in this one.
     pub fn apply_presence(&mut self, report: PresenceReport, now: Instant) {
-        let is_reported = |hub: &&mut ServedHub| hub.in_reactor().is_some_and(|hub| hub.has_reported(&report));
+        let is_reported = |hub: &&mut ServedHub| hub.handle().is_some_and(|hub| hub.has_reported(&report));
         if let Some(hub) = self.hub.as_mut().filter(is_reported) {
             hub.apply(report.stream, report.change, report.at, now);
         }
@@ -189,11 +189,6 @@ impl ServedHub {
 
     /// Returns the hub in the reactor; nothing while its store has not begun.
     pub fn handle(&self) -> Option<&Arc<ReactorHub>> {
-        self.in_reactor().filter(|_| !matches!(&self.source, Source::Stored(stored) if !stored.is_ready()))
-    }
-
-    /// Returns the hub in the reactor, also while the history is not complete.
-    pub fn in_reactor(&self) -> Option<&Arc<ReactorHub>> {
         match &self.source {
             Source::Own(own) => Some(&own.hub),
             Source::Stored(stored) => stored.handle(),
@@ -206,10 +201,6 @@ impl ServedHub {
             Source::Own(own) => &own.sequence,
             Source::Stored(stored) => stored.sequence(),
         }
-    }
-
-    pub fn epoch(&self) -> &str {
-        self.sequence().epoch.as_str()
     }
 
     /// Does what a call does at once, before the hub in the reactor is asked. `given` is the form of the peer's events.

@@ -214,7 +214,7 @@ impl Server {
         {
             self.restart(&wanted);
         }
-        if self.current.hub.as_ref().and_then(ServedHub::in_reactor).is_some_and(|hub| hub.is_dead()) {
+        if self.current.handle().is_some_and(|hub| hub.is_dead()) {
             log_message("the process ends: the thread of its streams has ended, which is a defect of eventsource-hub");
             self.control.ends = true;
         }

@@ -106,18 +106,14 @@ impl StoredHub {
         self.members.least = least;
     }
 
+    /// Returns the hub in memory, once its history was complete.
     pub fn handle(&self) -> Option<&Arc<ReactorHub>> {
-        self.sequencer.hub.as_ref()
+        self.sequencer.hub.as_ref().filter(|_| self.sequencer.beginning.was_complete)
     }
 
     /// Returns true if the store has reported its history, and runs.
     pub fn has_begun(&self) -> bool {
         self.sequencer.is_open()
-    }
-
-    /// Returns true if the history is complete.
-    pub fn is_ready(&self) -> bool {
-        self.sequencer.beginning.was_complete
     }
 
     /// Returns how many streams were sent a `gap` event in place of an event that this version cannot read.
@@ -170,7 +166,7 @@ impl StoredHub {
     /// withdrawn at once. The reactor is asked to end those of this machine. The requester waits until the store has the
     /// request, so that neither another machine nor a process that follows this one accepts them.
     pub fn end_streams(&mut self, end: EndRequest, requester: Requester, ended: EndedCount) -> Result<(), Failure> {
-        self.handle().ok_or_else(not_begun)?;
+        self.sequencer.hub.as_ref().ok_or_else(not_begun)?;
         if let Err(failure) = self.sequencer.check_threads() {
             let Sequencer { tickets, position, .. } = &mut self.sequencer;
             // The store will not have it.

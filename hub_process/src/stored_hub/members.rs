@@ -133,7 +133,7 @@ impl StoredHub {
     /// Applies a change of a stream of the hub in memory, after what was due before.
     pub fn apply(&mut self, stream: StreamId, change: PresenceChange, at: Instant, now: Instant) {
         self.sequencer.now = now;
-        if self.handle().is_some() {
+        if self.sequencer.hub.is_some() {
             self.run_due(at, usize::MAX);
             let announced = self.sequencer.sequence.apply(stream, change, at, wall());
             self.announce(announced);

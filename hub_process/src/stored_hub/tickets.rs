@@ -16,7 +16,7 @@
 use super::{beginning::not_begun, known_ends::KnownEnds, StoredHub};
 use crate::store::{Began, StoreCommand};
 use eventsource_xs::hub::{Evictions, Ticket, TicketOutcome};
-use eventsource_xs::runtime::{monotonic, ReactorHub};
+use eventsource_xs::runtime::monotonic;
 use eventsource_xs::ticket::TicketKeys;
 use eventsource_xs::wire::Failure;
 use std::collections::VecDeque;
@@ -70,7 +70,7 @@ impl StoredHub {
         valid_for: Duration,
         most: usize,
     ) -> Result<Option<Vec<u8>>, Failure> {
-        self.ready_handle()?;
+        self.handle().ok_or_else(not_begun)?;
         let now = monotonic();
         let shown = self.ticket_clock(now);
         self.sequencer.mark_position();
@@ -85,7 +85,7 @@ impl StoredHub {
         ticket.known_through = ends.known_before(asked_at);
         ticket.set_asked_at(shown.saturating_sub(now.saturating_sub(asked_at)));
         let seal = |ticket: &Ticket, random| keys.seal_with_current(ticket, random).unwrap_or_default();
-        self.ready_handle()?.issue_ticket(ticket, valid_for, most, seal)
+        self.handle().ok_or_else(not_begun)?.issue_ticket(ticket, valid_for, most, seal)
     }
 
     /// Opens a ticket, if it is for the request of whoever asks and nothing that it allows was withdrawn. Its times are of the
@@ -144,9 +144,5 @@ impl StoredHub {
             true => self.sequencer.store.clock(Instant::now()).saturating_mul(1_000_000),
             false => now,
         }
-    }
-
-    fn ready_handle(&self) -> Result<&ReactorHub, Failure> {
-        self.handle().filter(|_| self.is_ready()).map(|hub| &**hub).ok_or_else(not_begun)
     }
 }
