@@ -284,11 +284,6 @@ impl ServedHub {
         }
     }
 
-    /// Returns true if a store keeps its events.
-    pub fn has_store(&self) -> bool {
-        matches!(self.source, Source::Stored(_))
-    }
-
     pub fn stored_mut(&mut self) -> Option<&mut StoredHub> {
         match &mut self.source {
             Source::Own(_) => None,

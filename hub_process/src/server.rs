@@ -339,7 +339,7 @@ impl Server {
 
     /// Returns what has descriptors.
     fn descriptors(&self) -> Descriptors {
-        let has_store = self.current.hub.as_ref().is_some_and(ServedHub::has_store);
+        let has_store = self.current.hub.as_ref().is_some_and(|hub| hub.settings.store != StoreSettings::Memory);
         let clients = self.connections.len() + self.waiting_clients;
         let (peers, streams) = (self.peers.len(), self.streams.count());
         Descriptors { most: self.descriptor_limit, peers, clients, streams, has_store }
