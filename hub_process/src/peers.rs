@@ -221,17 +221,8 @@ impl Peers {
         }
     }
 
-    /// Takes the peers that wait for the hub's store, and for which a condition is true.
+    /// Takes the peers that wait, and for which a condition is true: those that have greeted wait for the hub's store.
     pub fn take_waiting(&mut self, is_taken: impl Fn(&Peer) -> bool) -> Vec<u64> {
-        self.take_from_waiting(|peer| peer.greeting.is_none() && is_taken(peer))
-    }
-
-    /// Takes the peers whose greeting waits, and for which a condition is true.
-    pub fn take_greetings(&mut self, is_taken: impl Fn(&Peer) -> bool) -> Vec<u64> {
-        self.take_from_waiting(|peer| peer.greeting.is_some() && is_taken(peer))
-    }
-
-    fn take_from_waiting(&mut self, is_taken: impl Fn(&Peer) -> bool) -> Vec<u64> {
         let is_taken = |token: &u64| self.peers.get(token).is_some_and(&is_taken);
         let (taken, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(is_taken);
         self.waiting = waiting;

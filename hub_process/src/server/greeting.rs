@@ -57,7 +57,7 @@ pub(super) fn greet_waiting(server: &mut Server, now: Instant) {
     if !is_free && !server.peers.is_sweep_due(now) {
         return;
     }
-    for token in server.peers.take_greetings(|peer| is_free || peer.has_waited(now)) {
+    for token in server.peers.take_waiting(|peer| !peer.is_greeted && (is_free || peer.has_waited(now))) {
         let settings = server.peers.get_mut(token).and_then(|peer| peer.greeting.take());
         let greeted = settings.map_or(Ok(()), |settings| greet_as(server, token, Role::Worker(settings), now));
         greeted.unwrap_or_else(|failure| server.reject(token, failure, now));

@@ -38,7 +38,7 @@ impl Server {
             self.current.cannot_begin = Some(failure);
             if !retries {
                 self.current.hub = None;
-                let waiting = self.peers.take_waiting(|_| true);
+                let waiting = self.peers.take_waiting(|peer| peer.is_greeted);
                 self.reject_all(waiting, now);
             }
         }
@@ -85,11 +85,9 @@ impl Server {
 
     /// Tells peers that have waited for a store that does not begin why they are not served.
     pub(super) fn reject_impatient(&mut self, now: Instant) {
-        if self.current.cannot_begin.is_none() || !self.peers.is_sweep_due(now) {
-            return;
-        }
-        let impatient = self.peers.take_waiting(|peer| peer.has_waited(now));
-        if let Some(failure) = self.current.cannot_begin.clone().filter(|_| !impatient.is_empty()) {
+        let is_due = self.peers.is_sweep_due(now);
+        if let Some(failure) = self.current.cannot_begin.as_ref().filter(|_| is_due).cloned() {
+            let impatient = self.peers.take_waiting(|peer| peer.is_greeted && peer.has_waited(now));
             self.reject_waiting(impatient, &failure, now);
         }
     }
@@ -119,7 +117,7 @@ impl Server {
         if let Some(epoch) = current.epoch() {
             peers.announce_epoch(epoch);
         }
-        for token in peers.take_waiting(|_| true) {
+        for token in peers.take_waiting(|peer| peer.is_greeted) {
             let welcome = welcome(current, token);
             peers.answer(token, &welcome.unwrap_or_else(Response::Rejected));
         }
@@ -136,7 +134,7 @@ impl Server {
         let finished = stored.finish(STORE_LINGER);
         self.answer_requesters(finished.completions, Instant::now());
         if let Some((failure, _)) = finished.cannot_begin {
-            let waiting = self.peers.take_waiting(|_| true);
+            let waiting = self.peers.take_waiting(|peer| peer.is_greeted);
             self.reject_waiting(waiting, &failure, Instant::now());
         }
     }
