@@ -12,8 +12,6 @@ use eventsource_xs::store_settings::VARIABLE;
 use eventsource_xs::wire::{Name, NamedSettings, StoreSettings};
 use std::error::Error;
 use std::ffi::OsString;
-use std::io;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -203,17 +201,6 @@ impl Arguments {
         let options = self.options.iter().filter(is_kept).flat_map(|(option, value)| [option.into(), value.into()]);
         options.chain(["--name".into(), place.name().as_str().into(), "--socket".into(), place.socket().into()])
     }
-
-    /// Listens for monitors, if that is asked for.
-    pub fn listen_for_monitors(&self) -> io::Result<Option<OwnedFd>> {
-        self.metrics.as_ref().map(|(endpoint, _)| listen("--metrics", endpoint)).transpose()
-    }
-
-    /// Listens for the proxy, if that is asked for and systemd does not.
-    pub fn listen_for_streams(&self, of_systemd: Option<OwnedFd>) -> io::Result<Option<OwnedFd>> {
-        let listen = || self.http.as_ref().map(|endpoint| listen("--http", endpoint)).transpose();
-        of_systemd.map_or_else(listen, |socket| Ok(Some(socket)))
-    }
 }
 
 fn command_of(command: &str, words: &[String]) -> Result<Subcommand, String> {
@@ -267,11 +254,6 @@ fn first_line(file: &str) -> Result<String, String> {
 fn seconds(option: &str, value: &str) -> Result<Duration, String> {
     let seconds = value.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     seconds.ok_or_else(|| format!("{option} must be a number of seconds, not {value}"))
-}
-
-fn listen(option: &str, endpoint: &Endpoint) -> io::Result<OwnedFd> {
-    let cannot = |error: io::Error| format!("cannot listen on {endpoint} for {option}: {error}");
-    endpoint.listen().map_err(|error| io::Error::new(error.kind(), cannot(error)))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The sockets that listen, for peers and for HTTP clients, and for how many connections and streams there are descriptors.
 
+use crate::arguments::Arguments;
 use crate::http::{Endpoint, Service};
 use crate::inherited::take_kept;
 use crate::process_log::log_message;
@@ -86,8 +87,16 @@ pub struct Listening {
 }
 
 impl Listening {
+    /// Listens as the command line says; not for streams if systemd does.
+    pub fn begin(options: &Arguments, of_systemd: Option<OwnedFd>, epoll: &Epoll) -> io::Result<Self> {
+        let is_own = of_systemd.is_none();
+        let metrics = listen("--metrics", options.metrics.as_ref().map(|(endpoint, _)| endpoint))?;
+        let streams = listen("--http", options.http.as_ref().filter(|_| is_own))?;
+        Self::new(of_systemd.or(streams), metrics, is_own, epoll)
+    }
+
     /// Waits for connections from here on, for streams and for metrics.
-    pub fn new(streams: Option<OwnedFd>, metrics: Option<OwnedFd>, is_own: bool, epoll: &Epoll) -> io::Result<Self> {
+    fn new(streams: Option<OwnedFd>, metrics: Option<OwnedFd>, is_own: bool, epoll: &Epoll) -> io::Result<Self> {
         let accept =
             |socket: Option<OwnedFd>, number| socket.map(|socket| Acceptor::new(socket, epoll, number)).transpose();
         if let Some(socket) = &streams {
@@ -158,6 +167,13 @@ impl Listening {
             let _ = std::fs::remove_file(path);
         }
     }
+}
+
+/// Listens where an option says, if it is given.
+fn listen(option: &str, endpoint: Option<&Endpoint>) -> io::Result<Option<OwnedFd>> {
+    let Some(endpoint) = endpoint else { return Ok(None) };
+    let cannot = |error: io::Error| format!("cannot listen on {endpoint} for {option}: {error}");
+    endpoint.listen().map(Some).map_err(|error| io::Error::new(error.kind(), cannot(error)))
 }
 
 /// The number of descriptors that this process needs beside those of streams and workers: its own, those of streams that end,

@@ -76,10 +76,8 @@ pub fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
 /// Begins to serve a hub, and listens for HTTP clients.
 fn begin(options: Arguments) -> Result<Server, Box<dyn Error>> {
     let (place, epoll) = (options.place()?, Epoll::new()?);
-    let (instance, listening) = InstanceLock::take(&options, &place, |of_systemd| {
-        let (metrics, is_own) = (options.listen_for_monitors()?, of_systemd.is_none());
-        Listening::new(options.listen_for_streams(of_systemd)?, metrics, is_own, &epoll)
-    })?;
+    let listen = |of_systemd| Listening::begin(&options, of_systemd, &epoll);
+    let (instance, listening) = InstanceLock::take(&options, &place, listen)?;
     let is_new_hub = !place.log().exists();
     process_log::keep_lines(&place.log()); // from here on the folder is known to be this user's alone
     let kept = Precedence::kept(&place);
