@@ -44,7 +44,7 @@ impl RedisConnection {
         match self.connection.recv_response()? {
             Value::ServerError(error) => {
                 let message = format!("{} {}", error.code(), error.details().unwrap_or_default());
-                Err(CallError::Refused(Refusal::new(error.code(), message.trim_end())))
+                Err(CallError::refused(error.code(), message.trim_end()))
             }
             value => Ok(value),
         }
@@ -56,17 +56,16 @@ impl RedisConnection {
         Ok(from_redis_value(self.receive()?)?)
     }
 
-    /// Sends commands together, and takes all answers.
-    pub fn calls<const N: usize>(&mut self, commands: [&Cmd; N]) -> Result<[Result<Value, Refusal>; N], CallError> {
+    /// Sends commands together, and takes all answers, also those that refuse.
+    pub fn calls<const N: usize>(&mut self, commands: [&Cmd; N]) -> Result<[Result<Value, CallError>; N], CallError> {
         let mut bytes = Vec::new();
         commands.iter().for_each(|command| command.write_packed_command(&mut bytes));
         self.send(&bytes)?;
         let mut answers = [(); N].map(|()| Ok(Value::Nil));
         for answer in &mut answers {
             *answer = match self.receive() {
-                Ok(value) => Ok(value),
-                Err(CallError::Refused(refusal)) => Err(refusal),
-                Err(cut) => return Err(cut),
+                Err(cut @ (CallError::Invalid(_) | CallError::Cut(_))) => return Err(cut),
+                answer => answer,
             };
         }
         Ok(answers)
@@ -80,34 +79,26 @@ pub enum CallError {
     Invalid(String),
     /// The connection cannot be made, or broke, or is silent.
     Cut(String),
-    /// Redis refuses a command.
-    Refused(Refusal),
+    /// Redis refuses a command: the first word of its answer, such as `OOM`, and all of it.
+    Refused { code: String, message: String },
 }
 
-/// The answer of Redis if it refuses a command.
-#[derive(Clone, Debug)]
-pub struct Refusal {
-    /// The first word, such as `OOM`.
-    pub code: String,
-    pub message: String,
-}
-
-impl Refusal {
-    /// Creates the answer of Redis. Redis 6.2 puts the reason why it refuses a command of a script at the end of an `ERR`.
-    pub fn new(code: &str, message: &str) -> Self {
+impl CallError {
+    /// Takes the answer of Redis. Redis 6.2 puts the reason why it refuses a command of a script at the end of an `ERR`.
+    fn refused(code: &str, message: &str) -> Self {
         let reason =
             message.rsplit_once(": -").filter(|_| code == "ERR").and_then(|(_, reason)| reason.split(' ').next());
-        Self { code: reason.unwrap_or(code).into(), message: message.into() }
+        Self::Refused { code: reason.unwrap_or(code).into(), message: message.into() }
     }
 
-    /// True if only people can help, so that trying again soon is of no use.
-    pub fn needs_people(&self) -> bool {
-        ["NOAUTH", "WRONGPASS", "NOPERM", "OLD", "LAYOUT", "WRONGTYPE"].contains(&&self.code[..])
+    /// Returns true if Redis refuses with one of these words.
+    pub fn is_one_of(&self, codes: &[&str]) -> bool {
+        matches!(self, Self::Refused { code, .. } if codes.contains(&&code[..]))
     }
 
-    /// True if the command may succeed soon: Redis is starting, is a replica, or lacks replicas.
+    /// Returns true if the command may succeed soon: Redis is starting, is a replica, or lacks replicas.
     pub fn is_passing(&self) -> bool {
-        ["LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "BUSY", "TRYAGAIN", "UNBLOCKED"].contains(&&self.code[..])
+        self.is_one_of(&["LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "BUSY", "TRYAGAIN", "UNBLOCKED"])
     }
 }
 
@@ -116,7 +107,7 @@ impl fmt::Display for CallError {
         match self {
             Self::Invalid(why) => write!(out, "is not usable: {why}"),
             Self::Cut(why) => write!(out, "cannot be reached: {why}"),
-            Self::Refused(refusal) => write!(out, "refuses: {}", refusal.message),
+            Self::Refused { message, .. } => write!(out, "refuses: {message}"),
         }
     }
 }
@@ -127,11 +118,11 @@ impl From<RedisError> for CallError {
         match error.kind() {
             ErrorKind::AuthenticationFailed => {
                 let message = "the user or the password is wrong".into();
-                Self::Refused(Refusal { code: "WRONGPASS".into(), message })
+                Self::Refused { code: "WRONGPASS".into(), message }
             }
             ErrorKind::Server(ServerErrorKind::ResponseError) | ErrorKind::Extension => {
                 let code = error.code().unwrap_or("ERR").to_owned();
-                Self::Refused(Refusal { code, message: error.to_string() })
+                Self::Refused { code, message: error.to_string() }
             }
             _ if error.is_timeout() => Self::Cut(format!("no answer ({error})")),
             _ => Self::Cut(error.to_string()),
@@ -158,10 +149,8 @@ impl Backoff {
     }
 
     pub fn next(&mut self, fault: &CallError) -> Duration {
-        let pause = match fault {
-            CallError::Refused(refusal) if refusal.needs_people() => PAUSES.2,
-            _ => self.0,
-        };
+        let needs_people = fault.is_one_of(&["NOAUTH", "WRONGPASS", "NOPERM", "OLD", "LAYOUT", "WRONGTYPE"]);
+        let pause = if needs_people { PAUSES.2 } else { self.0 };
         self.0 = (self.0 * 2).min(PAUSES.1);
         let random = random::bytes::<1>().map_or(128, |[byte]| u32::from(byte));
         pause / 2 + pause * random / 512

@@ -1,6 +1,6 @@
 //! Where Redis is, and how connections to it are made.
 
-use super::connection::{CallError, RedisConnection, Refusal};
+use super::connection::{CallError, RedisConnection};
 use super::ANSWER;
 use eventsource_xs::wire::RedisSettings;
 use redis::io::tcp::{socket2::TcpKeepalive, TcpSettings};
@@ -37,9 +37,9 @@ impl Endpoint {
         match connection.call::<Value>(&cmd("ROLE")) {
             Ok(Value::Array(parts)) if parts.first().and_then(super::entry::text) == Some(b"slave") => {
                 let message = format!("{} is a replica", connection.address);
-                Err(CallError::Refused(Refusal { code: "READONLY".into(), message }))
+                Err(CallError::Refused { code: "READONLY".into(), message })
             }
-            Ok(_) | Err(CallError::Refused(_)) => Ok(connection),
+            Ok(_) | Err(CallError::Refused { .. }) => Ok(connection),
             Err(fault) => Err(fault),
         }
     }

@@ -1,7 +1,7 @@
 //! Ids and entries of a Redis stream, and which of them are there twice.
 
 use super::super::{Draft, MemberPart};
-use super::connection::Refusal;
+use super::connection::CallError;
 use eventsource_xs::codec::decode;
 use eventsource_xs::hub::Retain;
 use eventsource_xs::wire::FieldList;
@@ -80,7 +80,7 @@ impl Stored {
 pub type Mark = (Box<[u8]>, u64);
 
 /// Returns the milliseconds since 1970 of an answer to TIME.
-pub fn time(answer: Result<Value, Refusal>) -> Option<u64> {
+pub fn time(answer: Result<Value, CallError>) -> Option<u64> {
     let (seconds, micros): (u64, u64) = from_redis_value(answer.ok()?).ok()?;
     Some(seconds * 1000 + micros / 1000)
 }

@@ -1,7 +1,7 @@
 //! The pointer to the live stream, and how another epoch begins.
 
 use super::super::is_epoch;
-use super::connection::{CallError, RedisConnection, Refusal};
+use super::connection::{CallError, RedisConnection};
 use super::entry::Id;
 use super::scripts;
 use eventsource_xs::remote::calls::random;
@@ -84,7 +84,7 @@ impl Keys {
 impl Pointer {
     /// Takes the answer to [`Keys::read_command`].
     pub fn parse(answer: Value) -> Result<Option<Self>, CallError> {
-        let refused = |message| CallError::Refused(Refusal { code: "LAYOUT".into(), message });
+        let refused = |message| CallError::Refused { code: "LAYOUT".into(), message };
         let malformed = || refused("the key of this hub holds something else".into());
         let parts = from_redis_value::<[Option<String>; 5]>(answer).map_err(|_| malformed())?;
         let [Some(layout), epoch, origin, cipher, reason] = parts else { return Ok(None) };

@@ -1,6 +1,6 @@
 //! Losses: what shows that the stream lacks what a hub has read, or Redis has acknowledged. `mod.rs` says what follows.
 
-use super::connection::Refusal;
+use super::connection::CallError;
 use super::entry::{Id, Info, Mark, Stored};
 use super::epoch::{Pointer, StreamKeys};
 use std::collections::VecDeque;
@@ -36,13 +36,14 @@ impl Loss {
     }
 }
 
-/// Returns why a refusal shows that the stream is lost, if it does: it is gone, or takes no more ids.
-pub fn shown_by(refusal: &Refusal) -> Option<&str> {
-    let says = |words| refusal.message.contains(words);
+/// Returns why a fault shows that the stream is lost, if it does: it is gone, or takes no more ids.
+pub fn shown_by(fault: &CallError) -> Option<&str> {
+    let CallError::Refused { code, message } = fault else { return None };
+    let says = |words| message.contains(words);
     if says("no such key") {
         return Some(GONE);
     }
-    (refusal.code == "WRONGTYPE" || says("exhausted") || says("equal or smaller")).then_some(&refusal.message)
+    (code == "WRONGTYPE" || says("exhausted") || says("equal or smaller")).then_some(message)
 }
 
 impl Pointer {

@@ -3,7 +3,7 @@
 mod reconnecting;
 
 use super::super::{Began, Draft, MemberPart, StoreEntry, StoreReport};
-use super::connection::{CallError, RedisConnection, Refusal};
+use super::connection::{CallError, RedisConnection};
 use super::endpoint::Endpoint;
 use super::entry::{self, Id, Info, Producers, Stored};
 use super::epoch::{Keys, Pointer};
@@ -48,19 +48,16 @@ impl From<Loss> for Trouble {
 impl Trouble {
     /// Makes a loss of a refusal that shows one.
     fn of(fault: CallError, epoch: &str) -> Self {
-        match &fault {
-            CallError::Refused(refusal) => match losses::shown_by(refusal) {
-                Some(reason) => Loss::new(epoch, reason).into(),
-                None => fault.into(),
-            },
-            _ => fault.into(),
+        match losses::shown_by(&fault) {
+            Some(reason) => Loss::new(epoch, reason).into(),
+            None => fault.into(),
         }
     }
 }
 
 /// Reads an answer about the stream of an epoch.
-fn read<T: FromRedisValue>(answer: Result<Value, Refusal>, epoch: &str) -> Result<T, Trouble> {
-    let answer = answer.map_err(|refusal| Trouble::of(CallError::Refused(refusal), epoch))?;
+fn read<T: FromRedisValue>(answer: Result<Value, CallError>, epoch: &str) -> Result<T, Trouble> {
+    let answer = answer.map_err(|fault| Trouble::of(fault, epoch))?;
     Ok(from_redis_value(answer).map_err(CallError::from)?)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The client for Sentinels of the crate `redis` is not used, because it connects without a timeout.
 
-use super::connection::{CallError, Refusal};
+use super::connection::CallError;
 use super::endpoint::Endpoint;
 use eventsource_xs::wire::RedisSettings;
 use redis::{cmd, RedisConnectionInfo};
@@ -93,10 +93,9 @@ impl Endpoint {
         let mut query = cmd("SENTINEL");
         query.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
         // Sentinels often need no password where Redis does, and refuse one then.
-        let needs_login = |refusal: &Refusal| ["NOAUTH", "NOPERM"].contains(&&refusal.code[..]);
         let answer: Option<(String, u16)> = match &sentinel_login[..] {
             "" => match self.query(open, &query) {
-                Err(CallError::Refused(refusal)) if needs_login(&refusal) => self.query(info, &query)?,
+                Err(fault) if fault.is_one_of(&["NOAUTH", "NOPERM"]) => self.query(info, &query)?,
                 answer => answer?,
             },
             _ => self.query(info, &query)?,

@@ -22,11 +22,11 @@ pub fn read(connection: &mut RedisConnection, keys: &Keys, epoch: &str) -> Resul
     let hash = keys.of(epoch).tickets;
     command.arg(scripts::TICKET_KEYS.as_str()).arg(2).arg(&hash).arg(&keys.pointer).arg(epoch);
     command.arg(LONGEST_TICKET.as_millis() as u64).arg(hex(secret)).arg(number);
-    let [answer] = connection.calls([&command])?;
-    Ok(match answer {
+    Ok(match connection.call(&command) {
         Ok(Value::Nil) => Ok(None),
         Ok(answer) => parse(answer).map(Some).ok_or_else(|| format!("the key {hash} holds something else")),
-        Err(refusal) => Err(refusal.message),
+        Err(CallError::Refused { message, .. }) => Err(message),
+        Err(fault) => return Err(fault),
     })
 }
 

@@ -10,7 +10,7 @@ mod tests;
 mod upkeep;
 
 use super::super::{Draft, DraftKind, MemberPart, StoreCommand, StoreReport};
-use super::connection::{Backoff, CallError, RedisConnection, Refusal};
+use super::connection::{Backoff, CallError, RedisConnection};
 use super::endpoint::Endpoint;
 use super::entry::{self, Id, Info};
 use super::epoch::StreamKeys;
@@ -251,15 +251,12 @@ impl Writer {
         let mut connection = self.endpoint.connect(&target.url)?;
         let awaited = match connection.call::<Info>(cmd("XINFO").arg("STREAM").arg(&target.keys.stream)) {
             Ok(info) => info.last,
-            Err(CallError::Refused(refusal)) => match losses::shown_by(&refusal) {
-                None => return Err(CallError::Refused(refusal)),
-                Some(reason) => {
-                    self.shared.hint_loss(target.generation, reason);
-                    self.next_attempt = Instant::now() + SOON;
-                    return Ok(false);
-                }
-            },
-            Err(fault) => return Err(fault),
+            Err(fault) => {
+                let Some(reason) = losses::shown_by(&fault) else { return Err(fault) };
+                self.shared.hint_loss(target.generation, reason);
+                self.next_attempt = Instant::now() + SOON;
+                return Ok(false);
+            }
         };
         self.session = Some(Session { connection, target, awaited: Some(awaited), weighed_at: None });
         Ok(true)
@@ -336,7 +333,7 @@ impl Writer {
         for count in counts {
             match session.connection.receive() {
                 Ok(answer) => stored.extend(self.take_answer(count, answer, &session.target).map(|id| (count, id))),
-                Err(CallError::Refused(refusal)) => {
+                Err(refusal @ CallError::Refused { .. }) => {
                     fault = self.take_refusal(count, &session.target, refusal).or(fault);
                 }
                 Err(cut) => return (stored, Some(cut)),
@@ -390,10 +387,10 @@ impl Writer {
     }
 
     /// Takes a refusal. Returns it if the draft can be sent again later, on another connection.
-    fn take_refusal(&self, count: u64, target: &Target, refusal: Refusal) -> Option<CallError> {
+    fn take_refusal(&self, count: u64, target: &Target, refusal: CallError) -> Option<CallError> {
         self.in_flight(|in_flight| in_flight.apply([count], SendEvent::Refused));
         if refusal.is_passing() {
-            return Some(CallError::Refused(refusal));
+            return Some(refusal);
         }
         if let Some(reason) = losses::shown_by(&refusal) {
             self.shared.hint_loss(target.generation, reason);
@@ -403,7 +400,7 @@ impl Writer {
             state.is_refusing = true;
             state.in_flight.remove(count)
         });
-        let message = self.shared.record(&CallError::Refused(refusal));
+        let message = self.shared.record(&refusal);
         if let Some(sent) = sent {
             self.shared.fail_sent(&sent, &message);
         }
@@ -431,7 +428,7 @@ impl Writer {
         }
         for _ in lapsed {
             match connection.receive() {
-                Err(CallError::Refused(_)) | Ok(_) => {} // the next look finds it again
+                Err(CallError::Refused { .. }) | Ok(_) => {} // the next look finds it again
                 Err(cut) => return Err(cut),
             }
         }

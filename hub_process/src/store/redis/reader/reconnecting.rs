@@ -1,7 +1,7 @@
 //! The reader connects, and again whenever its connection breaks.
 
 use super::super::super::StoreReport;
-use super::super::connection::{Backoff, CallError, RedisConnection, Refusal};
+use super::super::connection::{Backoff, CallError, RedisConnection};
 use super::super::entry;
 use super::Reader;
 use eventsource_xs::runtime::wall;
@@ -17,7 +17,7 @@ fn check_version(version: &str) -> Result<(), CallError> {
         return Ok(());
     }
     let message = format!("it is Redis {version}, and the store needs 6.2 or later");
-    Err(CallError::Refused(Refusal { code: "OLD".into(), message }))
+    Err(CallError::Refused { code: "OLD".into(), message })
 }
 
 impl Reader {
@@ -82,7 +82,7 @@ impl Reader {
             connection.calls([cmd("INFO").arg("server"), cmd("INFO").arg("memory"), &cmd("TIME")])?;
         self.set_clock(time);
         // A user who may not ask is not told.
-        let line = |answer: Result<Value, Refusal>, name: &str| -> Option<String> {
+        let line = |answer: Result<Value, CallError>, name: &str| -> Option<String> {
             from_redis_value::<InfoDict>(answer.ok()?).ok()?.get(name)
         };
         if let Some(version) = line(server, "redis_version") {
@@ -95,7 +95,7 @@ impl Reader {
     }
 
     /// Takes note of what Redis' clock shows. Where the user may not ask for it, that of this machine has to do.
-    pub(super) fn set_clock(&self, answer: Result<Value, Refusal>) {
+    pub(super) fn set_clock(&self, answer: Result<Value, CallError>) {
         self.shared.reporter.set_clock(entry::time(answer).unwrap_or_else(wall));
     }
 

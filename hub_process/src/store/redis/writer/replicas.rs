@@ -1,6 +1,6 @@
 //! The replicas that must have an entry before it is reported.
 
-use super::super::connection::{CallError, Refusal};
+use super::super::connection::CallError;
 use super::super::entry::Id;
 use super::super::in_flight::{SendEvent, Sending};
 use super::super::shared::Shared;
@@ -51,7 +51,7 @@ impl Replicas {
         let reached = match answer {
             Ok(Value::Int(reached)) => reached,
             Ok(_) => 0,
-            Err(fault @ CallError::Refused(_)) => {
+            Err(fault @ CallError::Refused { .. }) => {
                 shared.record(&fault);
                 0
             }
@@ -81,7 +81,7 @@ impl Replicas {
     }
 
     /// Returns true if enough of them are there, as Redis answers.
-    pub fn are_there(&self, answer: &Result<Value, Refusal>) -> bool {
+    pub fn are_there(&self, answer: &Result<Value, CallError>) -> bool {
         !self.are_needed() || matches!(answer, Ok(Value::Int(reached)) if *reached >= i64::from(self.needed))
     }
 }

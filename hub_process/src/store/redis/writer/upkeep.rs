@@ -78,6 +78,6 @@ fn is_refusing(connection: &mut RedisConnection, stream: &str, replicas: Replica
     let mut append = cmd("XADD");
     append.arg(stream).arg("NOMKSTREAM").arg("0-1").arg("question").arg("");
     let [answer, reached] = connection.calls([&append, &replicas.question()])?;
-    let takes = matches!(answer, Err(refusal) if refusal.message.contains("equal or smaller"));
+    let takes = matches!(answer, Err(CallError::Refused { message, .. }) if message.contains("equal or smaller"));
     Ok(!takes || !replicas.are_there(&reached))
 }
