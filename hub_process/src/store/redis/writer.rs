@@ -313,8 +313,7 @@ impl Writer {
         if state.lost.is_some() || state.target.as_ref().is_none_or(|current| current.generation != target.generation) {
             return (bytes, counts);
         }
-        let (most, age_ms) = entries_and_age(retention);
-        let to = Appending { keys: &target.keys, most, age_ms, producer };
+        let to = Appending { keys: &target.keys, retention, producer };
         state.in_flight.send(|count, draft| {
             let has_room = counts.len() < CHUNK && bytes.len() < CHUNK_BYTES;
             if has_room {
@@ -416,8 +415,7 @@ impl Writer {
         }
         let lapsed = self.machines.lapsed(connection, &target.keys)?;
         let mut bytes = Vec::new();
-        let (most, age_ms) = entries_and_age(&self.retention);
-        let to = Appending { keys: &target.keys, most, age_ms, producer: &self.reaper };
+        let to = Appending { keys: &target.keys, retention: &self.retention, producer: &self.reaper };
         for lapsed in &lapsed {
             self.reaped += 1;
             let Lapsed { machine, draft } = lapsed;
@@ -440,9 +438,7 @@ impl Writer {
 /// The stream to which entries are appended, and by whom.
 struct Appending<'a> {
     keys: &'a StreamKeys,
-    /// The retention of the stream.
-    most: usize,
-    age_ms: u64,
+    retention: &'a Bounds,
     producer: &'a str,
 }
 
@@ -461,7 +457,8 @@ fn write_append(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &Draft
 }
 
 fn write(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &Draft, member: Option<(&str, &str)>) {
-    let Appending { keys: StreamKeys { stream, state, once, .. }, most, age_ms, producer } = *to;
+    let Appending { keys: StreamKeys { stream, state, once, .. }, retention, producer } = *to;
+    let (most, age_ms) = entries_and_age(retention);
     let mut command;
     if draft.retain == Retain::No {
         command = cmd("XADD");

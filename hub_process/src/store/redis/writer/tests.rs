@@ -12,7 +12,8 @@ use std::iter;
 fn added(draft: &Draft) -> Event {
     let mut bytes = Vec::new();
     let keys = Keys::new("es", "shop").of("e1");
-    let to = Appending { keys: &keys, most: 1000, age_ms: 60_000, producer: "producer" };
+    let retention = Bounds { events: 1000, bytes: usize::MAX, age: Duration::from_secs(60) };
+    let to = Appending { keys: &keys, retention: &retention, producer: "producer" };
     write_append(&mut bytes, &to, 7, draft, "m");
     let Value::Array(mut words) = redis::parse_redis_value(&bytes).expect("a command") else { panic!("no command") };
     // After XADD stream NOMKSTREAM MAXLEN ~ 1000 *, or EVAL script 3 stream state once 1000 60000 field. For members,
