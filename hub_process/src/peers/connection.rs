@@ -90,10 +90,8 @@ pub struct Peer {
     pub(super) inbox: FrameBuffer,
     /// Descriptors that have arrived, in their order; `None` for one that this process could not take.
     descriptors: VecDeque<Option<OwnedFd>>,
-    /// The bytes of responses.
-    outgoing: Vec<u8>,
-    /// The number of these bytes that were sent.
-    sent: usize,
+    /// The bytes of responses that are still to be sent.
+    unsent: Vec<u8>,
     credits: Credits,
     pub is_greeted: bool,
     /// The settings of a worker whose greeting waits until those with another store have left.
@@ -126,8 +124,7 @@ impl Peer {
             token,
             inbox: FrameBuffer::default(),
             descriptors: VecDeque::new(),
-            outgoing: Vec::new(),
-            sent: 0,
+            unsent: Vec::new(),
             credits: Credits::new(WINDOW_BYTES),
             is_greeted: false,
             greeting: None,
@@ -157,13 +154,9 @@ impl Peer {
         self.keeps = keeps;
     }
 
-    fn unsent(&self) -> usize {
-        self.outgoing.len() - self.sent
-    }
-
     /// Returns true if the peer's requests are to be read.
     pub fn is_readable(&self) -> bool {
-        self.is_deaf || !self.is_kept && self.unsent() < SLOW_BYTES
+        self.is_deaf || !self.is_kept && self.unsent.len() < SLOW_BYTES
     }
 
     /// Reads what has arrived into the inbox. Fails if the connection has ended.
@@ -222,16 +215,17 @@ impl Peer {
     pub fn answer(&mut self, response: &Response<'_>) {
         if !self.is_deaf {
             // No response is as long as a frame may be: the longest text in one comes from this program.
-            let _ = response.encode(&mut self.outgoing);
+            let _ = response.encode(&mut self.unsent);
         }
     }
 
     /// Sends what the kernel takes. Fails if the connection has ended, or if the peer has too much to read.
     pub fn flush(&mut self, epoll: &Epoll, now: Instant) -> Result<(), End> {
-        while self.unsent() > 0 {
-            match send(self.socket.as_fd(), &self.outgoing[self.sent..], None, Wait::Never) {
+        let mut sent = 0;
+        while sent < self.unsent.len() {
+            match send(self.socket.as_fd(), &self.unsent[sent..], None, Wait::Never) {
                 Ok(count) => {
-                    self.sent += count;
+                    sent += count;
                     self.stuck_since = None;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -239,18 +233,20 @@ impl Peer {
                     break;
                 }
                 // Its earlier requests are still read.
-                Err(_) => self.stop_answering(),
+                Err(_) => {
+                    self.stop_answering();
+                    sent = 0;
+                }
             }
         }
-        self.outgoing.drain(..self.sent);
-        self.sent = 0;
-        if self.outgoing.is_empty() && self.outgoing.capacity() > SLOW_BYTES {
-            self.outgoing = Vec::new();
+        self.unsent.drain(..sent);
+        if self.unsent.is_empty() && self.unsent.capacity() > SLOW_BYTES {
+            self.unsent = Vec::new();
         }
-        if self.unsent() > MOST_BYTES {
+        if self.unsent.len() > MOST_BYTES {
             return Err(End::Stuck);
         }
-        let asked = (self.is_readable(), self.unsent() > 0);
+        let asked = (self.is_readable(), !self.unsent.is_empty());
         if asked != std::mem::replace(&mut self.asked, asked) {
             epoll.ask(self.socket.as_fd(), self.token, asked.0, asked.1).map_err(|_| End::Closed)?;
         }
@@ -260,8 +256,7 @@ impl Peer {
     /// Called when the peer has closed its side: it reads no responses any more.
     pub fn stop_answering(&mut self) {
         self.is_deaf = true;
-        self.outgoing.clear();
-        self.sent = 0;
+        self.unsent.clear();
         self.stuck_since = None;
     }
 
@@ -303,7 +298,7 @@ impl Peer {
             token: self.token,
             inbox: &inbox,
             descriptors,
-            unsent: &self.outgoing[self.sent..],
+            unsent: &self.unsent,
             handled: self.credits.handled,
             is_greeted: self.is_greeted,
             waits,
@@ -336,7 +331,7 @@ impl Peer {
                 .iter()
                 .map(|number| number.and_then(|number| take_kept(number).ok()))
                 .collect(),
-            outgoing: handed.unsent.into(),
+            unsent: handed.unsent.into(),
             credits: Credits::after(WINDOW_BYTES, handed.handled),
             is_greeted: handed.is_greeted,
             show_channel: handed.show_channel,
@@ -394,8 +389,8 @@ mod tests {
             assert!(other.read(&mut [0; 10_000]).expect("bytes") > 0);
             peer.flush(&epoll, now + STUCK).expect("a connection");
         }
-        assert!(!peer.outgoing.is_empty());
-        while !peer.outgoing.is_empty() {
+        assert!(!peer.unsent.is_empty());
+        while !peer.unsent.is_empty() {
             assert!(other.read(&mut [0; 10_000]).expect("bytes") > 0);
             peer.flush(&epoll, now).expect("a connection");
         }
@@ -421,7 +416,7 @@ mod tests {
         answer_bytes(&mut peer, SLOW_BYTES * 2);
         drop(other);
         peer.flush(&epoll, now).expect("it is still read");
-        assert!(peer.is_readable() && peer.outgoing.is_empty());
+        assert!(peer.is_readable() && peer.unsent.is_empty());
         assert_eq!(peer.read(), Err(End::Closed));
     }
 }
