@@ -120,10 +120,6 @@ impl Listening {
         }
     }
 
-    fn all(&mut self) -> impl Iterator<Item = &mut Acceptor> {
-        self.streams.iter_mut().chain(&mut self.metrics)
-    }
-
     /// Returns when [`run_timers`](Self::run_timers) has something to do.
     pub fn next_due(&self) -> Option<Instant> {
         self.streams.iter().chain(&self.metrics).filter_map(|acceptor| acceptor.paused_until).min()
@@ -131,7 +127,7 @@ impl Listening {
 
     /// Accepts again after a pause.
     pub fn run_timers(&mut self, epoll: &Epoll, now: Instant) -> io::Result<()> {
-        self.all().try_for_each(|acceptor| acceptor.run_timers(epoll, now))
+        self.streams.iter_mut().chain(&mut self.metrics).try_for_each(|acceptor| acceptor.run_timers(epoll, now))
     }
 
     /// Makes the file of the socket for streams again if it was removed: a proxy that does not find it asks the application for

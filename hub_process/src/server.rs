@@ -36,7 +36,6 @@ use eventsource_xs::remote::kept_settings;
 use eventsource_xs::runtime::{self, Mail, Mailbox};
 use eventsource_xs::stream::{Reason, StreamId};
 use eventsource_xs::wire::{Failure, Frame, FrameBuffer, NamedSettings, Response, StoreSettings, LOG_LEASE};
-use eventsource_xs::ErrorCode;
 use hub_life::BEGIN_WITHIN;
 use std::collections::HashMap;
 use std::error::Error;
@@ -325,7 +324,7 @@ impl Server {
 
     /// Returns why a connection is not served.
     fn obstacle(&self, socket: &OwnedFd) -> Option<Failure> {
-        let failure = |message: &str| Some(Failure::new(ErrorCode::Unavailable, None, message));
+        let failure = |message: &str| Some(Failure::unavailable(message));
         if calls::peer_user(socket.as_fd()).map_or(true, |user| user != calls::own_user()) {
             return failure(&format!("this is the hub process {} of another user", self.options.name));
         }
@@ -415,8 +414,7 @@ impl Server {
     /// Leaves a peer's streams to themselves, gives its leases to others, and closes its connections.
     fn end_peer(&mut self, token: u64, end: End) {
         for calls in self.peers.kept_calls(token) {
-            let failure =
-                Failure::new(ErrorCode::Unavailable, None, "the connection of the worker has ended before the call");
+            let failure = Failure::unavailable("the connection of the worker has ended before the call");
             self.reject(calls, failure, Instant::now());
         }
         let calls: Vec<u64> = self.peers.calls_of(token).collect();

@@ -365,10 +365,9 @@ impl StoredHub {
 
     /// Tells all who wait that their events were perhaps not stored.
     fn fail_waiting(&mut self, message: &str, effects: &mut Effects) {
+        let unknown = Err(Failure::new(ErrorCode::Unknown, None, message));
         let tickets: Vec<u64> = self.sequencer.drafts.tickets().collect();
-        for ticket in tickets {
-            self.answer(ticket, &Err(unknown(message)), effects);
-        }
+        tickets.into_iter().for_each(|ticket| self.answer(ticket, &unknown, effects));
     }
 
     /// Returns when [`run_timers`](Self::run_timers) has something to do.
@@ -443,8 +442,4 @@ impl StoredHub {
         let effects = self.wait_until(Instant::now() + within, |hub, _| has_all(hub));
         (has_all(self), effects)
     }
-}
-
-fn unknown(message: &str) -> Failure {
-    Failure::new(ErrorCode::Unknown, None, message)
 }

@@ -43,7 +43,7 @@ impl ControlRequests {
     pub(super) fn upgrade(&mut self, requester: Option<u64>, program: Option<&[u8]>) -> Result<(), Failure> {
         let program = program.map_or(self.program.as_path(), |path| Path::new(OsStr::from_bytes(path)));
         if self.ends {
-            return Err(Failure::new(ErrorCode::Unavailable, None, "the process ends"));
+            return Err(Failure::unavailable("the process ends"));
         }
         if program.is_relative() {
             let message = "the path of the program must be absolute";
@@ -53,7 +53,7 @@ impl ControlRequests {
         let upgrading = self.upgrading.get_or_insert_with(first);
         if upgrading.program != program {
             let message = format!("the process continues as {} already", upgrading.program.display());
-            return Err(Failure::new(ErrorCode::Unavailable, None, &message));
+            return Err(Failure::unavailable(message));
         }
         upgrading.requesters.extend(requester);
         Ok(())

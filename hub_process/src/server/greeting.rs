@@ -135,7 +135,7 @@ fn add_worker(server: &mut Server, token: u64) {
 
 /// Takes a connection for calls of a worker. It can do with one.
 fn add_calls(server: &mut Server, calls: u64, of: WorkerId) -> Result<(), Failure> {
-    let refused = |why: &str| Err(Failure::new(ErrorCode::Unavailable, None, why));
+    let refused = |why: &str| Err(Failure::unavailable(why));
     let peers = &server.peers;
     if of.process != std::process::id() || !peers.may_have_calls(of.number) {
         return refused("the worker is not connected to this process");
