@@ -51,9 +51,9 @@ impl Operator {
 
     /// Logs and counts a peer that has broken the rules.
     pub fn count_end(&mut self, end: End) {
-        if end.is_cut_off() {
+        if let Some(rule) = end.broken_rule() {
             self.cut_off += 1;
-            log_message(&format!("cut a worker off: {end}"));
+            log_message(&format!("cut a worker off: {rule}"));
         }
     }
 

@@ -8,7 +8,6 @@ use eventsource_xs::wire::{
     ShowChannel, MAX_GREETING_BYTES, WINDOW_BYTES,
 };
 use std::collections::{HashMap, VecDeque};
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -50,23 +49,16 @@ pub enum End {
 }
 
 impl End {
-    /// Returns true if the peer has broken the rules.
-    pub fn is_cut_off(self) -> bool {
-        !matches!(self, Self::Closed | Self::Rejected)
-    }
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::Closed => "it has closed its connection",
-            Self::Rejected => "it was rejected",
-            Self::Malformed => "its messages are malformed",
-            Self::Flood => "it has sent more than its credits allow",
-            Self::Descriptors => "its descriptors do not belong to streams",
-            Self::Stuck => "it does not read its answers",
-            Self::Silent => "it does not greet",
-        })
+    /// Returns which rule the peer has broken, if it has.
+    pub fn broken_rule(self) -> Option<&'static str> {
+        match self {
+            Self::Closed | Self::Rejected => None,
+            Self::Malformed => Some("its messages are malformed"),
+            Self::Flood => Some("it has sent more than its credits allow"),
+            Self::Descriptors => Some("its descriptors do not belong to streams"),
+            Self::Stuck => Some("it does not read its answers"),
+            Self::Silent => Some("it does not greet"),
+        }
     }
 }
 
