@@ -172,10 +172,8 @@ impl ServedHub {
     /// Begins with these settings.
     fn new(place: &Place, settings: HubSettings, claimed: NamedSettings) -> Result<Self, Failure> {
         let source = match &settings.store {
-            StoreSettings::Memory => Source::Own(Box::new(create_own_hub(settings.hub.clone())?)),
-            _ => {
-                Source::Stored(Box::new(StoredHub::begin(&settings, place.name(), LastDelivered::open(&place.seen()))?))
-            }
+            StoreSettings::Memory => Source::Own(create_own_hub(settings.hub.clone())?.into()),
+            _ => Source::Stored(StoredHub::begin(&settings, place.name(), LastDelivered::open(&place.seen()))?.into()),
         };
         Ok(Self::of(source, place, settings, claimed))
     }

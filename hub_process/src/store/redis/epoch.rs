@@ -2,7 +2,6 @@
 
 use super::super::is_epoch;
 use super::connection::{CallError, RedisConnection};
-use super::entry::Id;
 use super::scripts;
 use eventsource_xs::remote::calls::random;
 use redis::{cmd, from_redis_value, Cmd, Value};
@@ -28,7 +27,7 @@ pub struct Keys {
 }
 
 /// The keys of an epoch. All but the stream are those of all epochs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamKeys {
     pub stream: String,
     pub state: String,
@@ -95,11 +94,6 @@ impl Pointer {
         let origin = origin.and_then(|text| text.parse().ok()).ok_or_else(malformed)?;
         let cipher_key = cipher.and_then(|text| parse_key(&text)).ok_or_else(malformed)?;
         Ok(Some(Self { epoch, origin, cipher_key, reason: reason.unwrap_or_default() }))
-    }
-
-    /// Returns the id before all entries.
-    pub fn start(&self) -> Id {
-        Id { ms: self.origin, part: 0 }
     }
 }
 

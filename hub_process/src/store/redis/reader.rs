@@ -189,7 +189,8 @@ impl Reader {
         self.shared.reporter.report(StoreReport::Began(Began { history, reason, lingering }));
         self.report_ticket_keys(ticket_keys);
         self.report_state(retained, &pointer, first_id.unwrap_or(Id { part: info.last.part + 1, ..info.last }));
-        let last = if first.is_empty() { info.last } else { pointer.start() };
+        let before_all = Id { ms: pointer.origin, part: 0 };
+        let last = if first.is_empty() { info.last } else { before_all };
         self.position = Some(Position { pointer, keys, last, mark: None, history_end: Some(info.last) });
         let is_complete = first.len() < HISTORY_CHUNK;
         self.take(first)?;

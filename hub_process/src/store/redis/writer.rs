@@ -42,13 +42,6 @@ struct Session {
     weighed_at: Option<Instant>,
 }
 
-impl Session {
-    /// Returns true if it is a connection to where the reader is connected.
-    fn is_to(&self, target: &Target) -> bool {
-        self.target.generation == target.generation && self.target.url == target.url
-    }
-}
-
 pub struct Writer {
     shared: Arc<Shared>,
     endpoint: Endpoint,
@@ -195,7 +188,7 @@ impl Writer {
             self.drop_session();
             return Ok(());
         };
-        if self.session.as_ref().is_some_and(|session| !session.is_to(&target)) {
+        if self.session.as_ref().is_some_and(|session| session.target != target) {
             self.drop_session();
         }
         if self.session.is_none() && !self.connect(target)? || !self.has_reader_caught_up() {
