@@ -201,18 +201,14 @@ impl StoredHub {
     }
 
     /// Returns the sequence number that a client's last event id names, if this process has not read so far: the client comes
-    /// from another machine.
-    pub fn seq_ahead(&self, id: Option<&[u8]>) -> Option<u64> {
+    /// from another machine. The flag says that only a hub of this epoch can have made the id.
+    pub fn seq_ahead(&self, id: Option<&[u8]>) -> Option<(u64, bool)> {
         if !self.sequencer.is_shared() {
             return None; // no other machine has it
         }
-        let seq = self.sequencer.epoch()?.seq(id?)?;
-        Some(seq).filter(|seq| *seq > self.given_through())
-    }
-
-    /// Returns true if only a hub of this epoch can have made that id.
-    pub fn is_proven(&self, id: Option<&[u8]>) -> bool {
-        self.sequencer.epoch().zip(id).is_some_and(|(epoch, id)| epoch.proven_seq(id).is_some())
+        let (epoch, id) = (self.sequencer.epoch()?, id?);
+        let seq = epoch.seq(id).filter(|seq| *seq > self.given_through())?;
+        Some((seq, epoch.proven_seq(id).is_some()))
     }
 
     /// Called when a client has proven that an event was delivered which the store does not have.

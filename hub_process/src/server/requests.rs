@@ -218,8 +218,8 @@ fn subscribe(
 ) -> Result<(), Failure> {
     let after = subscription.after.as_deref();
     if let (Some(stored), Some(id)) = (hub.as_mut().and_then(|hub| hub.stored_mut()), id) {
-        if let Some(seq) = stored.seq_ahead(after) {
-            streams.wait_for(id, seq, stored.is_proven(after), now);
+        if let Some((seq, is_proven)) = stored.seq_ahead(after) {
+            streams.wait_for(id, seq, is_proven, now);
         }
     }
     operator.read.note(&subscription.topics);

@@ -732,7 +732,7 @@ fn a_client_that_has_read_evicted_events_is_not_ahead() {
     world.store.end.reporter.report(StoreReport::Ready);
     assert!(world.take().is_ready);
     assert_eq!(world.hub.seq_ahead(Some(b"epoch1-7")), None);
-    assert_eq!(world.hub.seq_ahead(Some(b"epoch1-8")), Some(8));
+    assert_eq!(world.hub.seq_ahead(Some(b"epoch1-8")), Some((8, false)));
     world.hub.report_missing(7);
     world.store.listen();
     assert!(!world.store.has_lost);
@@ -749,7 +749,7 @@ fn a_client_that_has_the_number_of_an_entry_without_an_event_is_not_ahead() {
     world.store.end.reporter.report(StoreReport::Began(began));
     world.store.end.reporter.report(StoreReport::Ready);
     assert!(world.take().is_ready);
-    assert_eq!(["epoch1-7", "epoch1-8"].map(|id| world.hub.seq_ahead(Some(id.as_bytes()))), [None, Some(8)]);
+    assert_eq!(["epoch1-7", "epoch1-8"].map(|id| world.hub.seq_ahead(Some(id.as_bytes()))), [None, Some((8, false))]);
     world.hub.report_missing(7);
     world.store.listen();
     assert!(!world.store.has_lost);
