@@ -55,11 +55,14 @@ impl CurrentHub {
         self.hub.is_some() && self.handle().is_none()
     }
 
-    /// Returns the health of the store. One that nobody has needed so far is not down.
+    /// Returns the health of the store. Memory is up, and a store that nobody has needed so far is not down.
     pub fn store_status(&self) -> StoreStatus {
-        let of_next = || self.precedence.wanted(NamedSettings::default(), None).all.store.kind().into();
-        let unused = || StoreStatus { kind: of_next(), is_up: self.cannot_begin.is_none(), ..StoreStatus::default() };
-        self.hub.as_ref().map_or_else(unused, ServedHub::store_status)
+        if let Some(ServedHub { source: Source::Stored(stored), .. }) = &self.hub {
+            return stored.status();
+        }
+        let wanted = self.precedence.wanted(NamedSettings::default(), self.hub.as_ref().map(|hub| &hub.settings));
+        let (kind, is_up) = (wanted.all.store.kind().into(), self.cannot_begin.is_none());
+        StoreStatus { kind, is_up, ..StoreStatus::default() }
     }
 
     /// Returns the settings that the hub is to have, if it can have them. A command names none.
@@ -286,14 +289,6 @@ impl ServedHub {
         match &mut self.source {
             Source::Own(_) => None,
             Source::Stored(stored) => Some(stored),
-        }
-    }
-
-    /// Returns the health of the store.
-    pub fn store_status(&self) -> StoreStatus {
-        match &self.source {
-            Source::Own(_) => StoreStatus { kind: "memory".into(), is_up: true, ..StoreStatus::default() },
-            Source::Stored(stored) => stored.status(),
         }
     }
 
