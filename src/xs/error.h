@@ -79,9 +79,9 @@ esx_croakf_(pTHX_ int code, const char *field, const char *format, ...)
 
 #define esx_croakf(...) esx_croakf_(aTHX_ __VA_ARGS__)
 
-/* Calls a sub with mortals, and returns its result. The caller allows Perl code to run. */
+/* Calls code with values, and returns its result. The caller allows Perl code to run. */
 static SV *
-esx_call(pTHX_ const char *sub, size_t count, SV **arguments)
+esx_call_code(pTHX_ SV *code, size_t count, SV **arguments)
 {
     dSP;
     size_t at;
@@ -92,12 +92,19 @@ esx_call(pTHX_ const char *sub, size_t count, SV **arguments)
     for (at = 0; at < count; at++)
         PUSHs(arguments[at]);
     PUTBACK;
-    call_pv(sub, G_SCALAR);
+    call_sv(code, G_SCALAR);
     SPAGAIN;
     result = POPs;
     PUTBACK;
     LEAVE;
     return result;
+}
+
+/* Does the same with a sub of this distribution. */
+static SV *
+esx_call(pTHX_ const char *sub, size_t count, SV **arguments)
+{
+    return esx_call_code(aTHX_ (SV *)get_cv(sub, GV_ADD), count, arguments);
 }
 
 /* Calls a sub of this distribution that warns once for each call site: with a value and the caller's file and line. */

@@ -128,26 +128,6 @@ esx_plain_descriptor(pTHX_ HV *request, HV *known, bool *takes_chunks, SV **is_l
     return io && !SvRMAGICAL((SV *)io) && IoIFP(io) ? PerlIO_fileno(IoIFP(io)) : -1;
 }
 
-/* Responds, and returns the writer. */
-static SV *
-esx_respond(pTHX_ SV *respond, SV *response)
-{
-    dSP;
-    SV *writer = &PL_sv_undef;
-    ENTER;
-    PUSHMARK(SP);
-    XPUSHs(response);
-    PUTBACK;
-    if (call_sv(respond, G_SCALAR) > 0) {
-        SPAGAIN;
-        writer = POPs;
-        PUTBACK;
-    }
-    writer = sv_mortalcopy(writer);
-    LEAVE;
-    return writer;
-}
-
 /* Returns true for the writer of a known server that writes at once, and whose adapter has nothing of its own to say about
  * the takeover. Sets the code that writes, if esx_inline_code has it. */
 static bool
@@ -165,22 +145,10 @@ esx_is_plain_writer(pTHX_ SV *writer, HV *known, SV **write)
 static bool
 esx_examine_writer(pTHX_ SV *writer, SV *env, SV *adapter, esx_opening *opening)
 {
-    dSP;
-    SV *takes_chunks;
-    bool is_known;
-    PUSHMARK(SP);
-    EXTEND(SP, 3);
-    PUSHs(writer);
-    PUSHs(env);
-    PUSHs(adapter ? adapter : &PL_sv_undef);
-    PUTBACK;
-    call_pv("EventSource::XS::Stream::Takeover::examine_writer", G_SCALAR);
-    SPAGAIN;
-    takes_chunks = POPs;
-    is_known = cBOOL(SvOK(takes_chunks));
-    opening->is_chunked = is_known && SvTRUE(takes_chunks);
-    PUTBACK;
-    return is_known;
+    SV *arguments[] = {writer, env, adapter ? adapter : &PL_sv_undef};
+    SV *takes_chunks = esx_call(aTHX_ "EventSource::XS::Stream::Takeover::examine_writer", 3, arguments);
+    opening->is_chunked = cBOOL(SvTRUE(takes_chunks));
+    return cBOOL(SvOK(takes_chunks));
 }
 
 /* Lets the server's adapter end the connection for further requests: the member end_keep_alive, if there is one, has its code

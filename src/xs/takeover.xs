@@ -40,7 +40,7 @@ _begin(SV *env, SV *respond, SV *response, SV *first, SV *settings, SV *interpre
     /* From here on Perl code runs, and may die. That undoes the takeover, as every end without a stream does. */
     ENTER;
     SAVEDESTRUCTOR_X(esx_end_takeover, takeover);
-    writer = esx_respond(aTHX_ respond, response);
+    writer = sv_mortalcopy(esx_call_code(aTHX_ respond, 1, &response));
     is_known = !descriptor && esx_is_plain_writer(aTHX_ writer, writers, &write);
     if (!is_known)
         is_known = esx_examine_writer(aTHX_ writer, env, adapter, &opening);
