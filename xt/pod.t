@@ -28,7 +28,8 @@ my %ALSO_PRIVATE = (
     'EventSource::Server::Emitter' => [qw(close keep new take)],
     'EventSource::Server::Event'   => [qw(fields_of)],
     'EventSource::Server::Supply'  => [qw(new tap_fields)],
-    'EventSource::XS' => [qw(counts_of has_later_here is_first_time keep_errors later_here see_request tell_losses)],
+    'EventSource::XS'              =>
+        [qw(counts_of has_later_here is_below is_first_time keep_errors later_here see_request tell_losses)],
     'Plack::App::EventSource' => [
         qw(after_handler check_at_request check_attributes end_with_error keepalive_line preamble_line random_retry run_handler
             stream_beginning)

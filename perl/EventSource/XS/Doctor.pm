@@ -216,7 +216,7 @@ sub _examine_resume {
     return if $self->{method} ne 'GET' || ($self->{repetition} || '') eq 'copy';
     my @ids        = $self->{stream}->body->ids or return;
     my @dispatched = grep { length($_->{id} // '') } $self->{stream}->body->events;
-    my %resume     = (last => $ids[-1], from => $ids[-1], expected => []);
+    my %resume     = (from => $ids[-1], expected => []);
     if ($self->{probe}->is_possible && !$self->{probe}{failure} && !$self->{is_elsewhere}) {
         my $token = $self->{probe}->begin;
         $self->{probe}->finish;

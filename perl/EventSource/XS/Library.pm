@@ -119,6 +119,13 @@ sub has_later_here {
     return scalar grep { $_->[0] } @LATER;
 }
 
+# Returns true if a sub whose full name matches is among the callers.
+sub is_below {
+    my ($class, $subs) = @_;
+    for (my $depth = 0; my $sub = (caller $depth)[3]; $depth++) { return !!1 if $sub =~ $subs }
+    return !!0;
+}
+
 # Returns true the first time that this process calls it with a name.
 sub is_first_time {
     my ($class, $name) = @_;

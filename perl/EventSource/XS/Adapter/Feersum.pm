@@ -98,10 +98,8 @@ sub respond {
 sub is_multiprocess {
     my ($class, $env) = @_;
     if ($known_in != EventSource::XS::_generation()) {
-        my $depth = 0;
-        $is_forked = !!0;
-        while (my $sub = (caller $depth++)[3]) { $is_forked ||= $sub =~ $WORKER_SUB }
-        $known_in = EventSource::XS::_generation();
+        $is_forked = EventSource::XS->is_below($WORKER_SUB);
+        $known_in  = EventSource::XS::_generation();
     }
     return $is_forked || $class->SUPER::is_multiprocess($env);
 }

@@ -9,7 +9,6 @@ use warnings;
 use Digest::SHA  qw(sha256);
 use MIME::Base64 qw(encode_base64url);
 use EventSource::Error;
-use EventSource::XS::Library;
 use EventSource::XS::Origins;
 use EventSource::XS::Request;
 use EventSource::XS::Settings;

@@ -54,12 +54,8 @@ my %COLLECTS_FOR = (
 # response is complete; otherwise undef. Call it while the application responds.
 sub collected {
     my $class = shift;
-    return undef if !$INC{$COLLECTS};
-    for (my $depth = 0; my $sub = (caller $depth)[3]; $depth++) {
-        next if $sub ne 'Plack::Middleware::BufferedStreaming::call';
-        return $class->new(collected => @{$COLLECTS_FOR{$INC{$LOADER} ? 'loader' : 'middleware'}});
-    }
-    return undef;
+    return undef if !$INC{$COLLECTS} || !EventSource::XS->is_below(qr/\APlack::Middleware::BufferedStreaming::call\z/);
+    return $class->new(collected => @{$COLLECTS_FOR{$INC{$LOADER} ? 'loader' : 'middleware'}});
 }
 
 sub code { return $_[0]{code} }
