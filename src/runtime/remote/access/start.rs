@@ -124,7 +124,7 @@ impl Start {
         if self.program.is_some() && self.needs_settings {
             return format!(
                 "no process serves the hub {name}, and this user has no settings for it: ask as the user of its workers, or \
-                 start a worker; --autostart (autostart => 1) starts a process with the defaults"
+                 let a worker use the hub first; --autostart (autostart => 1) starts a process with the defaults"
             );
         }
         format!("no process serves the hub {name}: nobody listens on {socket}")
