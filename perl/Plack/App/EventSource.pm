@@ -689,8 +689,8 @@ responses have the CORS headers for the page's origin, unless L</headers> has C<
 
 =item *
 
-OPTIONS, a preflight request, allows the headers C<Authorization>, C<Cache-Control>, C<Content-Type>, C<Last-Event-ID> and
-C<X-Requested-With>, for two hours;
+OPTIONS, a preflight request, allows the headers C<Authorization>, C<Cache-Control>, C<Content-Type>, C<Last-Event-ID>,
+C<Prefer> and C<X-Requested-With>, for two hours;
 
 =item *
 
