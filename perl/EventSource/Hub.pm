@@ -296,9 +296,9 @@ sub _warn_of_several_processes {
     return if $self->{has_warned} || !$self->is_unshared;
     $self->{has_warned} = 1;
     warn
-        'EventSource::Hub: this server has several processes. An event reaches only the streams of the process that publishes'
-        . " it. Give the hub a name (name => 'shop'): then it has a hub process, which all of them share. Or set"
-        . " per_process => 1 if that is intended.\n";
+        'EventSource::Hub: this server may have several processes. An event reaches only the streams of the process that'
+        . " publishes it. Give the hub a name (name => 'shop'): then it has a hub process, which all of them share. Or set"
+        . " per_process => 1 if that is intended, or if there is one process.\n";
     return;
 }
 

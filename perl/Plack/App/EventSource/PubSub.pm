@@ -42,9 +42,9 @@ my $OPTION  = 'eventsource.pubsub.option';
 my @METHODS = qw(GET HEAD POST);
 
 my $REACHES_ONE_PROCESS =
-    'refused: this server has several processes, and an event would reach only the subscribers of one. Give the hub a name'
-    . " (EventSource::Hub->new(name => 'shop')): then it has a hub process, which all of them share. Or set"
-    . ' per_process => 1 on the hub if that is intended';
+    'refused: this server may have several processes, and an event would reach only the subscribers of one. Give the hub a'
+    . " name (EventSource::Hub->new(name => 'shop')): then it has a hub process, which all of them share. Or set"
+    . ' per_process => 1 on the hub if that is intended, or if there is one process';
 
 my $CONTROL = qr/[\x{00}-\x{1F}\x{7F}-\x{9F}]/;
 my $HOST    = qr/\A(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]+)?\z/;
