@@ -13,7 +13,7 @@ format_event(...)
     esx_snapshot_event(aTHX_ &block, &strings);
     if (!block.len)
         esx_croakf(ESX_CODE_INVALID, NULL,
-            "EventSource::XS: an event needs one of event, id, retry, data, json, comment");
+            "EventSource::XS: an event needs one of event, id, retry, data, json, comment; undef leaves one out");
     ST(0) = esx_block_encode(aTHX_ &block, TARG, strings, ESX_LF, NULL);
     XSRETURN(1);
 

@@ -89,7 +89,7 @@ esx_snapshot_publish(pTHX_ esx_block *block, int *strings, esx_publication *publ
     esx_event_add(aTHX_ block, given, strings);
     if (!block->len && publication->retain != ESX_RETAIN_FORGET)
         esx_croakf(ESX_CODE_INVALID, NULL,
-            "EventSource::Hub: an event needs one of event, id, retry, data, json, comment");
+            "EventSource::Hub: an event needs one of event, id, retry, data, json, comment; undef leaves one out");
 }
 
 /* Reads the options of EventSource::Hub::publish. The key `once` stays NULL if there is none. Its characters are copied. */

@@ -69,7 +69,10 @@ my @REFUSED = (
     ['an unknown wide field'    => ['dätä☺' => 1],                  q(unknown field 'dätä☺')],
     ['undef in the array'       => [data    => [1, undef]],         'element 1 of data is undefined'],
     ['bytes that are not UTF-8' => [data    => "\xE9", bytes => 1], 'data must be valid UTF-8'],
-    ['only undef'               => [data    => undef], 'an event needs one of event, id, retry, data, json, comment'],
+    [
+        'only undef' => [data => undef],
+        'an event needs one of event, id, retry, data, json, comment; undef leaves one out'
+    ],
     [
         'an odd number of arguments' => [data => 1, 'id'],
         'format_event takes a hash reference, or names and values in pairs'

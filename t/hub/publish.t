@@ -116,11 +116,11 @@ subtest "an id that begins as the hub's own ids do" => sub {
 my $pattern = EventSource::Hub->pattern('a*');
 
 my @REFUSED = (
-    ['no data'               => [a => undef],           'publish takes data, or a hash of fields, not undef'],
-    ['no field'              => [a => {}],              'an event needs one of event, id, retry, data, json, comment'],
-    ['undefined data'        => [a => {data => undef}], 'an event needs one of'],
-    ['a key alone'           => [a => {key => 'k'}],    'an event needs one of'],
-    ['an unknown field'      => [a => {dta => 1}],      "unknown field 'dta'"],
+    ['no data'  => [a => undef], 'publish takes data, or a hash of fields, not undef'],
+    ['no field' => [a => {}],    'an event needs one of event, id, retry, data, json, comment; undef leaves one out'],
+    ['undefined data'        => [a => {data => undef}],                'an event needs one of'],
+    ['a key alone'           => [a => {key => 'k'}],                   'an event needs one of'],
+    ['an unknown field'      => [a => {dta => 1}],                     "unknown field 'dta'"],
     ['a line break in event' => [a => {event => "a\nb", data => 1}],   'event must not contain a line break'],
     ['a line break in id'    => [a => {id => "a\r", data => 1}],       'id must not contain a line break'],
     ['a NUL in id'           => [a => {id => "\0", data => 1}],        'id must not contain'],

@@ -639,7 +639,7 @@ my @CALLS = (
     ['publish to', channel => "a channel's name $STRING ARRAY",                       [[],                      'x']],
     ['publish to', channel => "a channel's name $STRING My::Class",                   [(bless {}, 'My::Class'), 'x']],
     ['publish',    data    => 'publish takes data, or a hash of fields, not undef',   [undef]],
-    ['publish',    undef, 'an event needs one of event, id, retry, data, json, comment', [{}]],
+    ['publish',    undef, 'an event needs one of event, id, retry, data, json, comment; undef leaves one out', [{}]],
     ['publish',    message => q(unknown field 'message'; did you mean data?), [{message => 'x'}]],
     ['publish',    type    => q(unknown field 'type'; did you mean event?),   [{type    => 'x', data => 1}]],
     ['publish',    key     => "key $STRING ARRAY",                            [{key     => [],  data => 1}]],
@@ -738,8 +738,8 @@ my @CALLS = (
     ],
 
     # format_event, the parser
-    ['format_event', undef, 'an event needs one of event, id, retry, data, json, comment', []],
-    ['format_event', undef, $NO_FIELDS,                                                    ['text']],
+    ['format_event', undef, 'an event needs one of event, id, retry, data, json, comment; undef leaves one out', []],
+    ['format_event', undef, $NO_FIELDS, ['text']],
     [
         'format_event',                                                qr/\AHASH/,
         qr/\Aformat_event takes names and values, or a hash .+ 'HASH/, [{data => 1}, {id => 2}]

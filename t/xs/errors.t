@@ -20,10 +20,13 @@ sub push_bytes { return EventSource::XS::_push_bytes(@_) }
 # their fields and messages, are in t/format, t/parser, t/hub/publish.t, t/attack/ids.t and t/settings/mistakes.t.
 my %CASES = (
     'EventSource::XS' => [
-        [sub { push_bytes(0, {id => "\r", data => 1}) }, 'invalid', 'id',   'id must not contain a line break'],
-        [sub { format_event($wide => 1) },               'invalid', $wide,  "unknown field '$wide'"],
-        [sub { format_event(data => [undef]) },          'invalid', 'data', 'element 0 of data is undefined'],
-        [sub { format_event() }, 'invalid', undef, 'an event needs one of event, id, retry, data, json, comment'],
+        [sub { push_bytes(0, {id => "\r", data => 1}) }, 'invalid', 'id', 'id must not contain a line break'],
+        [sub { format_event($wide => 1) },       'invalid', $wide,  "unknown field '$wide'"],
+        [sub { format_event(data  => [undef]) }, 'invalid', 'data', 'element 0 of data is undefined'],
+        [
+            sub { format_event() },
+            'invalid', undef, 'an event needs one of event, id, retry, data, json, comment; undef leaves one out'
+        ],
     ],
     'EventSource::Parser' => [
         [sub { $parser->feed('x' x 20) }, 'invalid', 'max_event', 'an event is larger than max_event, 10 bytes'],

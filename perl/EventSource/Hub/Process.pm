@@ -278,7 +278,7 @@ sub _publication {
     }
     $SETTINGS->refuse($_, "$_ must be a string, not a reference")
         for grep { ref $event{$_} } qw(comment data event id retry);
-    $SETTINGS->refuse(data => 'an event needs one of event, id, retry, data, json, comment')
+    $SETTINGS->refuse(data => 'an event needs one of event, id, retry, data, json, comment; undef leaves one out')
         if $retain ne 'forget' && !grep { defined } $data, @event{qw(comment event id retry)};
     return ($name, $key, $once, $retain, $is_json, @event{qw(comment event id retry)}, $data);
 }
