@@ -93,7 +93,7 @@ impl Operator {
     pub fn log_unread(&mut self, store: &StoreSettings, channel: &[u8], now: Instant) {
         let is_kept = *store != StoreSettings::Memory;
         if let Some(others) = self.read.take_unread_hub(now).filter(|_| !is_kept) {
-            let message = "an event was published to this new hub, which no stream has read: if one should have, compare the names";
+            let message = "an event was published to this new hub, which no stream has read: if one should have, compare names and users";
             log_event("hub_unread", message, &[("others", others.as_str().into())]);
         } else if !matches!(store, StoreSettings::Redis(_)) && self.read.take_unread_channel(channel, now) {
             let message = "an event was published to a channel that no stream has read so far: if one should have, compare the names";

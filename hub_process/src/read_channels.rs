@@ -3,7 +3,8 @@
 //! To publish without a reader is normal: publishers start before readers, and `user/7` is away. So only these are logged,
 //! once:
 //!
-//! - a publish to a hub that nobody has used before or read since, while another hub of this user runs beside it
+//! - a publish to a hub that nobody has used before or read since, while another hub of this user runs beside it, or of root if
+//!   another user has a hub of that name
 //! - a publish to a channel if no name with this beginning was read, up to the first character that is not a letter (`user` of
 //!   `user/7`), other channels were, and clients have had the time to come back to a new process
 //!
@@ -11,6 +12,8 @@
 //! common beginnings.
 
 use eventsource_xs::hub::Topic;
+use eventsource_xs::remote::foreign;
+use eventsource_xs::wire::Name;
 use std::collections::HashSet;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -113,13 +116,17 @@ fn beginning_of(name: &[u8]) -> &[u8] {
     &name[..name.iter().position(|byte| !is_letter(byte)).unwrap_or(name.len())]
 }
 
-/// Returns the names of some hubs that listen in the folder of a socket, apart from its own.
+/// Returns the names of some hubs that listen in the folder of a socket, apart from its own. Before them, if this user is root,
+/// come hubs of the same name of other users: a job that root runs publishes to a hub of its own.
 fn others_beside(socket: &Path) -> String {
     let entries = socket.parent().and_then(|folder| folder.read_dir().ok()).into_iter().flatten().flatten();
     let is_other = |path: &PathBuf| path != socket && path.extension().is_some_and(|extension| extension == "sock");
     let others = entries.map(|entry| entry.path()).filter(|path| is_other(path) && UnixStream::connect(path).is_ok());
     let names = others.filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()));
-    names.take(3).collect::<Vec<_>>().join(", ")
+    let own_name = socket.file_stem().unwrap_or_default().to_string_lossy();
+    let users = Name::new(&own_name).map_or_else(|_| Vec::new(), |name| foreign::users_with(&name));
+    let of_users = users.iter().map(|user| format!("{own_name} of {user}"));
+    of_users.chain(names).take(3).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -64,6 +64,12 @@ for my $command (['stats'], ['tail', '--count', 1], ['channels']) {
 }
 ok !(grep { -e "$_/$name.sock" } @own), 'no process of this user was started';
 
+run_command(qw(publish --autostart --hub), $name, 'news', 'x');
+eventually_ok $DEADLINE,
+    'the log of a hub that root starts says whose hub has this name',
+    sub { run_command(qw(hub log), $name)->{out} =~ /hub_unread others="$name of $user"/ };
+run_command(qw(hub stop), $name);
+
 kill TERM => $pid;
 waitpid $pid, 0;
 my $gone = $sees->();

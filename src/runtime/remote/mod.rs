@@ -48,7 +48,7 @@ pub mod calls {
 }
 
 pub use super::process::shutdown;
-pub use access::{call_connection, kept_settings, link, place, start};
+pub use access::{call_connection, foreign, kept_settings, link, place, start};
 pub(crate) use access::{greeting, response_reader, sockets, unanswered};
 pub use call_connection::CallConnection;
 pub use greeting::{replace, stop, upgrade};

@@ -1,4 +1,4 @@
-//! Hubs of other users, for the message to a user who looks for a hub as the wrong user.
+//! Hubs of other users, for the messages to a user who looks for a hub, or publishes to it, as the wrong user.
 //!
 //! A process may look into the folders of others only as root. It never connects to their hubs, except to see that somebody
 //! listens: `check_peer` refuses them.
@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 /// Returns the users that have a hub process of that name, each as `sudo -u` takes it.
-pub(super) fn users_with(name: &Name) -> Vec<String> {
+pub fn users_with(name: &Name) -> Vec<String> {
     let mut users: Vec<u32> = others_folders()
         .into_iter()
         .filter_map(|folder| {

@@ -1,7 +1,7 @@
 //! A hub process as anybody sees it: where it is, its start, connections to it.
 
 pub mod call_connection;
-mod foreign;
+pub mod foreign;
 pub(crate) mod greeting;
 pub mod kept_settings;
 pub mod link;
