@@ -209,6 +209,7 @@ impl ServedHub {
         if let Call::UpdateMember(update) = call {
             self.check_form(given)?;
             check_member(&update.data, &update.event, Some(&self.settings.hub))?;
+            self.stored_mut().map_or(Ok(()), |stored| stored.check_update(update))?;
         }
         match (call, &mut self.source) {
             (call, Source::Own(own)) => own.begin(call),
@@ -220,12 +221,7 @@ impl ServedHub {
                 let sealed = stored.seal_ticket((**ticket).clone(), *valid_for, *most)?;
                 Ok(Begun::Replied(Reply::Sealed(sealed.map(Into::into))))
             }
-            (call, Source::Stored(stored)) => {
-                if let Call::UpdateMember(update) = call {
-                    stored.check_update(update)?;
-                }
-                Ok(self.handle().ok_or_else(not_begun)?.begin(call))
-            }
+            (call, Source::Stored(_)) => Ok(self.handle().ok_or_else(not_begun)?.begin(call)),
         }
     }
 
