@@ -176,7 +176,6 @@ impl Keeper {
 
     /// Takes note that history was lost: the next beginning has a new epoch.
     fn lose(&mut self, reason: String) {
-        log_message(&format!("{reason}; clients receive a gap"));
         self.reporter.record_error(&reason);
         self.reporter.update(|status| status.epoch_changes += 1);
         self.lost = Some(reason.into());
