@@ -2,7 +2,7 @@
 
 use super::database::Database;
 use super::fault::{Fault, Kind};
-use super::place::{lock, real, set_aside};
+use super::place::{lock, real, set_aside, wal_of};
 use super::ticket_keys::KeptKeys;
 use super::Surroundings;
 use crate::process_log::log_message;
@@ -128,10 +128,14 @@ impl Keeper {
         }
     }
 
-    /// Opens the file and reports its history. A damaged file is set aside.
+    /// Opens the file and reports its history. A damaged file is set aside, unless it has no WAL: then it is another program's,
+    /// which a wrong path names.
     fn begin(&mut self) -> Result<Open, Fault> {
         let file = self.lock()?;
         match self.begin_with(Arc::clone(&file)) {
+            Err(fault) if fault.kind == Kind::Damaged && !wal_of(&self.real).exists() => {
+                Err(Fault { kind: Kind::Lasting, ..fault })
+            }
             Err(fault) if fault.kind == Kind::Damaged => {
                 self.set_aside(file, &fault)?;
                 let file = self.lock()?;

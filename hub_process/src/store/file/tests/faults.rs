@@ -143,6 +143,11 @@ fn the_files_of_others_and_of_other_versions_are_refused_untouched() {
     assert!(message.contains("is a database of another program") && !retries, "{message}");
     assert_eq!(std::fs::read(folder.file()).expect("a file"), before);
 
+    let text = folder.0.join("text");
+    std::fs::write(&text, "another program's\n".repeat(1000)).expect("a file");
+    let (message, retries) = Running::start(&text, FileSync::Second, &Machine::default()).cannot_begin();
+    assert!(message.contains("file is not a database") && !retries, "{message}");
+
     let later = folder.0.join("later");
     Running::begin(&later, FileSync::Second).0.close();
     for format in [3, 5] {
@@ -152,7 +157,7 @@ fn the_files_of_others_and_of_other_versions_are_refused_untouched() {
         let (message, retries) = Running::start(&later, FileSync::Second, &Machine::default()).cannot_begin();
         assert!(message.contains(&format!("has the format {format}")) && !retries, "{message}");
     }
-    assert_eq!(folder.others(), ["later", "later-wal"]);
+    assert_eq!(folder.others(), ["later", "later-wal", "text"]);
 }
 
 /// Writes bytes into a file that a store has closed.
