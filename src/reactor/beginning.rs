@@ -12,15 +12,14 @@ use super::stream_members::EndReport;
 use super::stream_record::{Buffering, Deadline, StreamQueue, StreamRecord, Subscription};
 use super::{Answer, HubId, Io, Reactor, StreamId, StreamInit};
 use crate::hub::{Cursor, Hub, SubscribeRequest, POLL_LINGER};
-use crate::stream::{after, Reason, Settings, Stream};
-use std::sync::Arc;
+use crate::stream::{after, share, Reason, Stream};
 use std::time::{Duration, Instant};
 
 impl<I: Io> Reactor<I> {
     /// Opens a stream, with or without its socket. It ends at once if the process is shutting down.
     pub(super) fn open(&mut self, id: StreamId, init: &StreamInit, socket: Option<I::Socket>, now: Instant) {
         let StreamInit { settings, ref head, ref content, body, is_inherited } = *init;
-        let mut stream = Stream::new(self.share(settings), now).with_body(body);
+        let mut stream = Stream::new(share(&mut self.last_settings, settings), now).with_body(body);
         stream.push_raw(head.clone());
         stream.push_non_event(content.clone());
         let slot = id.slot as usize;
@@ -56,14 +55,6 @@ impl<I: Io> Reactor<I> {
         }
         if self.is_shutting_down {
             self.end_with_retry(id, Reason::Server);
-        }
-    }
-
-    /// Shares the settings with the stream that was opened last, if they are equal.
-    pub(super) fn share(&mut self, settings: Settings) -> Arc<Settings> {
-        match &self.last_settings {
-            Some(shared) if **shared == settings => Arc::clone(shared),
-            _ => Arc::clone(self.last_settings.insert(Arc::new(settings))),
         }
     }
 

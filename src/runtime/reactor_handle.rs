@@ -13,8 +13,7 @@ use crate::histogram::Times;
 use crate::hub::{Answer, PresenceChange, Question};
 use crate::reactor::{Command, HubId, StreamId, StreamInit};
 use crate::runtime::handover_file::HandoverFile;
-use crate::stream::Stats;
-use crate::stream::{after, Reason, Settings};
+use crate::stream::{after, share, Reason, Settings, Stats};
 use crate::sys::descriptor;
 use crate::sys::epoll::Signal;
 use crossbeam_channel::{unbounded, Receiver, SendError, Sender};
@@ -469,25 +468,15 @@ impl ReactorHandle {
         self.hubs.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Returns a shared copy of the settings. Most streams have the same settings as the stream before; those share one
-    /// copy.
+    /// Returns a shared copy of the settings.
     pub(super) fn share_settings(&self, settings: Settings) -> Arc<Settings> {
-        share(&self.settings, settings)
+        share(&mut lock(&self.settings), settings)
     }
 
     /// Returns a shared copy of the beginning of a stream, mostly that of the stream before. Otherwise this thread would
     /// allocate each and the reactor's would free it, and they would wait for each other.
     pub(super) fn share_init(&self, init: StreamInit) -> Arc<StreamInit> {
-        share(&self.init, init)
-    }
-}
-
-/// Returns the last value if the new one is equal.
-fn share<T: PartialEq>(last: &Mutex<Option<Arc<T>>>, value: T) -> Arc<T> {
-    let mut last = lock(last);
-    match &*last {
-        Some(shared) if **shared == value => Arc::clone(shared),
-        _ => Arc::clone(last.insert(Arc::new(value))),
+        share(&mut lock(&self.init), init)
     }
 }
 

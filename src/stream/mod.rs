@@ -103,6 +103,14 @@ pub(crate) fn after(now: Instant, time: Duration) -> Instant {
     now + time.min(Duration::from_secs(100 * 365 * 24 * 60 * 60))
 }
 
+/// Returns the last value if the new one is equal: most streams have the same settings as the one before.
+pub(crate) fn share<T: PartialEq>(last: &mut Option<Arc<T>>, value: T) -> Arc<T> {
+    match last {
+        Some(shared) if **shared == value => Arc::clone(shared),
+        _ => Arc::clone(last.insert(Arc::new(value))),
+    }
+}
+
 /// Bytes that are sent whole or not at all.
 #[derive(Debug, Default)]
 struct BufferedBlock {
@@ -334,18 +342,21 @@ impl Stream {
         self.ending.is_some() && self.buffered_bytes == 0
     }
 
+    /// Returns the blocks of the buffer. The first one may be empty.
+    fn buffered(&self) -> impl Iterator<Item = &BufferedBlock> {
+        std::iter::once(&self.front).chain(self.rest.iter().flat_map(|rest| rest.iter()))
+    }
+
     /// Puts the next blocks to send into `blocks`. Returns their number.
     pub fn gather<'a>(&'a self, blocks: &mut [IoSlice<'a>]) -> usize {
-        let rest = self.rest.iter().flat_map(|rest| rest.iter());
-        let buffered = std::iter::once(&self.front).chain(rest).filter(|block| !block.bytes.is_empty());
+        let buffered = self.buffered().filter(|block| !block.bytes.is_empty());
         blocks.iter_mut().zip(buffered).map(|(slice, block)| *slice = IoSlice::new(&block.bytes)).count()
     }
 
     /// Returns a copy of the buffer: what the client is still to be sent.
     pub fn unsent(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.buffered_bytes);
-        let rest = self.rest.iter().flat_map(|rest| rest.iter());
-        std::iter::once(&self.front).chain(rest).for_each(|block| bytes.extend_from_slice(&block.bytes));
+        self.buffered().for_each(|block| bytes.extend_from_slice(&block.bytes));
         bytes
     }
 
@@ -378,11 +389,8 @@ impl Stream {
 
     /// Discards the buffer. Returns what is lost.
     pub fn discard(&mut self) -> Discarded {
-        self.is_begun = false;
-        let front = std::mem::take(&mut self.front);
-        let rest = std::mem::take(&mut self.rest);
-        let rest = rest.iter().flat_map(|rest| rest.iter());
-        let events = std::iter::once(&front).chain(rest).map(|block| usize::from(block.events)).sum();
+        let events = self.buffered().map(|block| usize::from(block.events)).sum();
+        (self.front, self.is_begun, self.rest) = Default::default();
         Discarded { events, bytes: std::mem::take(&mut self.buffered_bytes) }
     }
 }

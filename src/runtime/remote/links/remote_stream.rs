@@ -55,11 +55,9 @@ impl RemoteStream {
                 count_as_sent(context, usize::from(!is_lost), event.len());
                 if is_lost {
                     context.handle.count_lost(1, 0);
-                    context
-                        .streams
-                        .get(stream.into())
-                        .into_iter()
-                        .for_each(|state| state.subtract_buffered(event.len()));
+                    if let Some(state) = context.streams.get(stream.into()) {
+                        state.subtract_buffered(event.len());
+                    }
                     return None;
                 }
                 let block = self.framing.unframe(event);
