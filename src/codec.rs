@@ -30,11 +30,6 @@ impl From<Malformed> for Failure {
 pub struct Writer<'a>(pub(crate) &'a mut Vec<u8>);
 
 impl Writer<'_> {
-    /// Appends a byte.
-    pub fn u8(&mut self, number: u8) {
-        self.0.push(number);
-    }
-
     /// Appends a text with its length. A text that is too long for the length is too long for a frame, too.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         u32::try_from(bytes.len()).unwrap_or(u32::MAX).write(self);
@@ -58,11 +53,6 @@ impl<'a> Reader<'a> {
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         self.take(N)?.try_into().map_err(|_| Malformed)
-    }
-
-    /// Takes a byte. Fails with [`Malformed`] if the message has ended.
-    pub fn u8(&mut self) -> Result<u8, Malformed> {
-        Ok(self.array::<1>()?[0])
     }
 
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
@@ -134,11 +124,11 @@ coded_numbers!(u8, u16, u32, u64);
 
 impl Coded<'_> for bool {
     fn write(&self, to: &mut Writer<'_>) {
-        to.u8((*self).into());
+        u8::from(*self).write(to);
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        match from.u8()? {
+        match u8::read(from)? {
             0 => Ok(false),
             1 => Ok(true),
             _ => Err(Malformed),
@@ -323,11 +313,11 @@ macro_rules! coded {
     ($($type:ident in $all:expr),+ $(,)?) => {$(
         impl<'a> $crate::codec::Coded<'a> for $type {
             fn write(&self, to: &mut $crate::codec::Writer<'_>) {
-                to.u8(*self as u8);
+                $crate::codec::Coded::write(&(*self as u8), to);
             }
 
             fn read(from: &mut $crate::codec::Reader<'a>) -> Result<Self, $crate::codec::Malformed> {
-                let number = from.u8()?;
+                let number: u8 = $crate::codec::Coded::read(from)?;
                 $all.iter().copied().find(|known| *known as u8 == number).ok_or($crate::codec::Malformed)
             }
         }
@@ -347,7 +337,7 @@ macro_rules! coded {
             fn write(&self, to: &mut $crate::codec::Writer<'_>) {
                 match self {
                     $(Self::$variant $(($content))? $({ $($field),+ })? => {
-                        to.u8($number);
+                        <u8 as $crate::codec::Coded<'_>>::write(&$number, to);
                         $($crate::codec::Coded::write($content, to);)?
                         $($($crate::codec::Coded::write($field, to);)+)?
                     })+
@@ -355,7 +345,7 @@ macro_rules! coded {
             }
 
             fn read(from: &mut $crate::codec::Reader<'a>) -> Result<Self, $crate::codec::Malformed> {
-                Ok(match from.u8()? {
+                Ok(match <u8 as $crate::codec::Coded<'_>>::read(from)? {
                     $($number => Self::$variant $(({
                         let $content = $crate::codec::Coded::read(from)?;
                         $content

@@ -123,15 +123,10 @@ impl Hello {
         })
     }
 
-    /// Decodes the message of a worker of this version. Errors are those of [`decode_version`](Self::decode_version).
-    pub fn decode(frame: Frame<'_>) -> Result<Self, Failure> {
-        Self::decode_version(frame, VERSION)
-    }
-
     /// Decodes the message for a hub process that speaks the version `ours`.
     /// Fails with a [`Failure`] to [reject](super::Response::Rejected) the worker with: [`ErrorCode::Invalid`] if this is not a
     /// hello, [`ErrorCode::Unsupported`] if it has another version.
-    pub fn decode_version(frame: Frame<'_>, ours: u16) -> Result<Self, Failure> {
+    pub fn decode(frame: Frame<'_>, ours: u16) -> Result<Self, Failure> {
         let malformed = |_| Failure::new(ErrorCode::Invalid, None, "the first message is not a hello of a worker");
         let mut reader = read_first(frame, HELLO).ok_or(Malformed).map_err(malformed)?;
         let version = u16::read(&mut reader).map_err(malformed)?;

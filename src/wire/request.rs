@@ -295,7 +295,7 @@ impl FieldList {
             Field::Blank => (BLANK, Text::from("")),
         };
         let mut writer = Writer(&mut self.0);
-        writer.u8(kind);
+        kind.write(&mut writer);
         writer.bytes(&text.to_utf8());
     }
 
@@ -383,7 +383,7 @@ impl<'a> Fields<'a> {
 
 fn read_field<'a>(reader: &mut Reader<'a>) -> Result<Field<'a>, Malformed> {
     let refused = |_: FieldError| Malformed;
-    let kind = reader.u8()?;
+    let kind = u8::read(reader)?;
     let text = Text::from(reader.str()?);
     match kind {
         EVENT => EventName::new(text).map(Field::Event).map_err(refused),

@@ -264,7 +264,7 @@ proptest! {
         let mut bytes = Vec::new();
         hello.encode(&mut bytes).expect("a short message");
         let mut decoded = Vec::new();
-        frames(&bytes, &cuts, |frame| decoded.push(Hello::decode(frame).expect("a hello")));
+        frames(&bytes, &cuts, |frame| decoded.push(Hello::decode(frame, VERSION).expect("a hello")));
         prop_assert_eq!(decoded, [hello]);
     }
 
@@ -293,7 +293,7 @@ proptest! {
     #[test]
     fn rubbish_is_refused_without_a_panic(kind in 0..16u8, message in vec(any::<u8>(), 0..200)) {
         let frame = Frame { kind, message: &message };
-        let _ = Hello::decode(frame);
+        let _ = Hello::decode(frame, VERSION);
         // A decoded message is encoded to the same bytes.
         let mut bytes = Vec::new();
         if let Ok(request) = Request::decode(frame) {
@@ -373,12 +373,12 @@ fn a_hello_of_another_version_names_both_versions() {
     let mut out = Vec::new();
     hello.encode(&mut out).expect("a short message");
     out[13] += 1; // after the length, the kind and the magic
-    let rejected = Hello::decode(Frame { kind: out[4], message: &out[5..] }).expect_err("another version");
+    let rejected = Hello::decode(Frame { kind: out[4], message: &out[5..] }, VERSION).expect_err("another version");
     assert_eq!(rejected.code, ErrorCode::Unsupported);
     assert!(rejected.message.contains(&format!("version {VERSION} of")), "{rejected}");
     assert!(rejected.message.contains(&format!("version {}:", VERSION + 1)), "{rejected}");
     out[6] ^= 1;
-    let rejected = Hello::decode(Frame { kind: out[4], message: &out[5..] }).expect_err("no hello");
+    let rejected = Hello::decode(Frame { kind: out[4], message: &out[5..] }, VERSION).expect_err("no hello");
     assert_eq!(rejected.code, ErrorCode::Invalid);
 }
 

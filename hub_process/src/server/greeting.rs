@@ -46,7 +46,7 @@ fn check_name(name: &Name, given: &str) -> Result<(), Failure> {
 }
 
 fn greet(server: &mut Server, from: u64, frame: Frame<'_>, now: Instant) -> Result<(), Failure> {
-    let hello = Hello::decode_version(frame, protocol::version())?;
+    let hello = Hello::decode(frame, protocol::version())?;
     check_name(&server.options.name, hello.name.as_str())?;
     greet_as(server, from, hello.role, now)
 }
