@@ -46,7 +46,9 @@ use eventsource_xs::hub::{FirstBlock, LogRange, Publication, Retain, StartPoint,
 use eventsource_xs::remote::calls::{send, Wait};
 use eventsource_xs::remote::{self, CallConnection, Place};
 use eventsource_xs::stream::{Reason, Settings};
-use eventsource_xs::wire::{Call, FieldList, FrameBuffer, Hello, Name, Open, Request, Role, Stop, Upgrade};
+use eventsource_xs::wire::{
+    Call, FieldList, FrameBuffer, Hello, Name, Open, Request, Role, Stop, Upgrade, VERSION,
+};
 use libfuzzer_sys::fuzz_target;
 use std::borrow::Cow;
 use std::io::Read;
@@ -189,7 +191,7 @@ fn are_excluded(bytes: &[u8]) -> bool {
     let mut buffer = FrameBuffer::default();
     buffer.feed(bytes);
     while let Ok(Some(frame)) = buffer.next_frame() {
-        let has_settings = Hello::decode(frame).is_ok_and(|hello| matches!(hello.role, Role::Worker(_)));
+        let has_settings = Hello::decode(frame, VERSION).is_ok_and(|hello| matches!(hello.role, Role::Worker(_)));
         let is_drain = |request| matches!(request, Request::Call { call, .. } if matches!(*call, Call::Drain { .. }));
         let drains = Request::decode(frame).is_ok_and(is_drain);
         if has_settings || drains || Upgrade::decode(frame).is_some() || Stop::decode(frame).is_some() {

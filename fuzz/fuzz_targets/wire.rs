@@ -3,7 +3,7 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use eventsource_xs::wire::{Frame, FrameBuffer, Hello, Request, Response, Stop, Upgrade};
+use eventsource_xs::wire::{Frame, FrameBuffer, Hello, Request, Response, Stop, Upgrade, VERSION};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
@@ -26,7 +26,7 @@ fn check(frame: Frame<'_>) -> (String, String, String) {
         response.encode(&mut encoded).expect("it has come in a frame");
         assert_eq!((encoded[4], &encoded[5..]), (frame.kind, frame.message));
     }
-    let first = (Hello::decode(frame), Upgrade::decode(frame), Stop::decode(frame));
+    let first = (Hello::decode(frame, VERSION), Upgrade::decode(frame), Stop::decode(frame));
     (format!("{request:?}"), format!("{response:?}"), format!("{first:?}"))
 }
 
