@@ -46,9 +46,7 @@ use eventsource_xs::hub::{FirstBlock, LogRange, Publication, Retain, StartPoint,
 use eventsource_xs::remote::calls::{send, Wait};
 use eventsource_xs::remote::{self, CallConnection, Place};
 use eventsource_xs::stream::{Reason, Settings};
-use eventsource_xs::wire::{
-    Call, FieldList, FrameBuffer, Hello, Name, Open, Request, Role, Stop, Upgrade, VERSION,
-};
+use eventsource_xs::wire::{Call, FieldList, FrameBuffer, Hello, Name, Open, Request, Role, Stop, Upgrade, VERSION};
 use libfuzzer_sys::fuzz_target;
 use std::borrow::Cow;
 use std::io::Read;
