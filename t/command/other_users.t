@@ -74,6 +74,7 @@ kill TERM => $pid;
 waitpid $pid, 0;
 my $gone = $sees->();
 like $gone->{err}, qr/this user has no settings for it/, 'without their process there is none';
-unlink glob "{/run/user/$uid/eventsource,/run/eventsource/$uid,/tmp/eventsource-$uid}/$name.sock*";
+my @theirs = ("/run/user/$uid/eventsource", "/run/eventsource/$uid", "/tmp/eventsource-$uid");
+unlink map { glob "$_/$name.sock*" } @own, @theirs;
 
 done_testing;
