@@ -45,6 +45,18 @@ subtest 'the files of a hub are usable by their owner, whatever the umask is' =>
     $hub->process->stop;
 };
 
+subtest "the folder of a socket is one of this user alone" => sub {
+    my $folder = new_folder;
+    mkdir "$folder/shared" or die "mkdir: $!\n";
+    chmod oct 777, "$folder/shared";
+    for my $case (['none', "cannot use $folder/none: No such"], ['shared', "$folder/shared can be written by other"]) {
+        my ($name, $why) = @$case;
+        ok !eval { EventSource::Hub::Process->connect(name => 'alone', socket => "$folder/$name/s", autostart => 1); },
+            "not $name";
+        like $@, qr/: socket must be in a folder of this user alone: \Q$why\E/, 'the message names the setting';
+    }
+};
+
 subtest 'a hub that was started without a session is the one of a later session' => sub {
     my $name = "session$$";
     delete local @ENV{qw(EVENTSOURCE_RUNTIME_DIR XDG_RUNTIME_DIR)};

@@ -147,7 +147,9 @@ impl Place {
     /// with `Invalid` if the folder is another user's, or others may write to it, or if it is a link.
     pub(super) fn check(&self) -> Result<(), Failure> {
         let folder = self.socket.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let found = fs::symlink_metadata(folder).map_err(|error| failed_at(folder, "cannot use the folder", &error))?;
+        let rule = "socket must be in a folder of this user alone:";
+        let found =
+            fs::symlink_metadata(folder).map_err(|error| failed_at(folder, &format!("{rule} cannot use"), &error))?;
         let why = if !found.is_dir() {
             "is not a folder"
         } else if ![own_user(), ROOT].contains(&found.uid()) {
@@ -157,8 +159,7 @@ impl Place {
         } else {
             return Ok(());
         };
-        let message = format!("socket must be in a folder of this user alone: {} {why}", folder.display());
-        Err(Failure::invalid("socket", message))
+        Err(Failure::invalid("socket", format!("{rule} {} {why}", folder.display())))
     }
 
     /// Returns the files of the hub that may be there, beside the socket.
