@@ -1,4 +1,4 @@
-//! What waits, in the order of what each waits for: mostly a time.
+//! A list of keys that wait, in the order of what each waits for: mostly a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,9 +38,9 @@ impl<K: Clone + Ord, T: Copy + Ord> WaitList<K, T> {
         self.in_order.range(place..).next()
     }
 
-    /// Takes the first one, if it waits for no more than has come.
-    pub(crate) fn take_due(&mut self, come: T) -> Option<K> {
-        let (_, key) = self.iter().next().filter(|(awaited, _)| *awaited <= come)?.clone();
+    /// Takes the first one, if what it waits for has been reached.
+    pub(crate) fn take_due(&mut self, reached: T) -> Option<K> {
+        let (_, key) = self.iter().next().filter(|(awaited, _)| *awaited <= reached)?.clone();
         self.remove(&key);
         Some(key)
     }
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_that_wait_are_taken_in_order_when_it_has_come_unless_they_are_removed() {
+    fn keys_are_taken_in_order_when_what_they_wait_for_is_reached_unless_they_are_removed() {
         let mut list = WaitList::default();
         for (key, awaited) in [(1, 9), (2, 3), (3, 6), (4, 7), (4, 1), (5, 2)] {
             list.set(key, awaited);

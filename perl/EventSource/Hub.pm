@@ -108,8 +108,8 @@ sub is_unshared { return !$_[0]{per_process} }
 sub metrics_app {
     my ($self, @given) = @_;
     $SETTINGS->refuse(undef, "metrics_app is a method of an object: $self->new(...)->metrics_app") if !ref $self;
-    my %given = $SETTINGS->parse('metrics_app takes options', @given);
-    $SETTINGS->known(\%given, [qw(allow channels hosts token)], 'option %s of metrics_app');
+    my @names  = qw(allow channels hosts token);
+    my %given  = $SETTINGS->options('metrics_app takes options', \@given, 'option %s of metrics_app', @names);
     my @topics = $self->topics_of_metrics($given{channels});
     require EventSource::XS::MetricsApp;
     return EventSource::XS::MetricsApp->new($SETTINGS, \%given,

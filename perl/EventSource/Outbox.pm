@@ -88,8 +88,8 @@ sub look {
 # The counts for a monitor. The handle is taken anew for each answer: one that is kept may break, or belong to another process.
 sub metrics_app {
     my ($self, @given) = @_;
-    my %given = $SETTINGS->parse('metrics_app takes options', @given);
-    $SETTINGS->known(\%given, [qw(allow connect hosts token)], 'option %s of metrics_app');
+    my @names   = qw(allow connect hosts token);
+    my %given   = $SETTINGS->options('metrics_app takes options', \@given, 'option %s of metrics_app', @names);
     my $connect = $self->_connect_of(\%given);
     require EventSource::XS::MetricsApp;
     return EventSource::XS::MetricsApp->new(
