@@ -188,12 +188,8 @@ sub counts {
 # Dead letters, so many whose numbers are greater than one.
 sub dead_letters {
     my ($self, $id, $count) = @_;
-    my $columns = join ', ', map { $self->bytes_of($_) . " AS $_" } qw(channel event_key problem);
-    return @{
-        $self->{dbh}->selectall_arrayref(
-            "SELECT id, $columns FROM $self->{table} WHERE state = $DEAD AND id > $id ORDER BY id LIMIT $count",
-            {Slice => {}})
-    };
+    return $self->rows("$self->{table} AS o WHERE o.state = $DEAD AND o.id > $id ORDER BY o.id LIMIT $count",
+        [], [qw(channel event_key problem)]);
 }
 
 # Deletes those of the rows with the numbers that are dead letters. Returns how many.
@@ -281,23 +277,19 @@ sub retry {
 }
 
 # The rows that wait, in their order, each a hash, but for those of the groups of others. A batch has at most so many rows and
-# bytes, but for the first row.
+# bytes, but for the first row. A row whose texts are none has the reason in unreadable.
 sub waiting {
     my ($self, $rows, @others) = @_;
-    my @texts   = ('token', @TEXTS);
-    my $size    = join ' + ', map { "coalesce($_, 0)" } map { $self->size_of($_) } @texts;
-    my @columns = map { $self->bytes_of("o.$_") . " AS $_" } @texts;
-    my $where   = join ' AND NOT ', "state = $WAITS", map { $self->_is_of_group($_) } @others;
-    my $sizes   = "SELECT id, $size AS size FROM $self->{table} WHERE $where ORDER BY id LIMIT $rows";
-    my $upto    = "SELECT id, size, sum(size) OVER (ORDER BY id) AS total FROM ($sizes) AS sizes";
-    my $found   = $self->{dbh}->selectall_arrayref(
-        "SELECT o.id, o.retry, o.retain, o.forget, "
-            . join(', ', @columns)
-            . " FROM ($upto) AS upto JOIN $self->{table} AS o ON o.id = upto.id"
+    my @texts = ('token', @TEXTS);
+    my $size  = join ' + ', map { "coalesce($_, 0)" } map { $self->size_of($_) } @texts;
+    my $where = join ' AND NOT ', "state = $WAITS", map { $self->_is_of_group($_) } @others;
+    my $sizes = "SELECT id, $size AS size FROM $self->{table} WHERE $where ORDER BY id LIMIT $rows";
+    my $upto  = "SELECT id, size, sum(size) OVER (ORDER BY id) AS total FROM ($sizes) AS sizes";
+    return $self->rows(
+        "($upto) AS upto JOIN $self->{table} AS o ON o.id = upto.id"
             . " WHERE upto.total <= $MAX_BATCH_BYTES OR upto.total = upto.size ORDER BY o.id",
-        {Slice => {}}
+        [qw(retry retain forget)], \@texts
     );
-    return @$found;
 }
 
 # Methods that a subclass may have, too
@@ -314,6 +306,15 @@ sub descriptor { return undef }
 
 # Bytes that were read, as they are compared with bytes_of.
 sub literal_of { return "X'" . unpack('H*', $_[1]) . "'" }
+
+# Rows of the table o as hashes, with their numbers, other columns, and texts as bytes of UTF-8.
+sub rows {
+    my ($self, $from, $columns, $texts) = @_;
+    my @columns = map { "o.$_" } 'id', @$columns;
+    my @texts   = map { $self->bytes_of("o.$_") . " AS $_" } @$texts;
+    my $select  = 'SELECT ' . join(', ', @columns, @texts) . " FROM $from";
+    return @{$self->{dbh}->selectall_arrayref($select, {Slice => {}})};
+}
 
 # Returns true if the database has notified of a commit since may_have_changed was called.
 sub is_notified { return !!0 }

@@ -52,6 +52,7 @@ sub group_of {
 # the reason if the row stands for no event.
 sub publication_of {
     my ($class, $row) = @_;
+    die "$row->{unreadable}\n" if defined $row->{unreadable};
     my %text  = map { $_ => _characters($_, $row->{$_}) } grep { defined $row->{$_} } @TEXTS;
     my %event = $row->{forget} ? (event => 'forget') : ();
     $event{$FIELD{$_}} = $text{$_} for grep { defined $text{$_} } qw(comment event event_id);

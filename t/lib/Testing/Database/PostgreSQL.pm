@@ -2,6 +2,8 @@ package Testing::Database::PostgreSQL;
 use Testing;
 
 # A PostgreSQL: see Testing::Database::Server.
+#
+#   $database->create_database('old', 'SQL_ASCII');    # with that encoding, for the next connections
 
 use parent 'Testing::Database::Server';
 use IPC::SysV qw(IPC_RMID);
@@ -16,11 +18,18 @@ sub ask_to_end {
     return;
 }
 
+sub create_database {
+    my ($self, $name, $encoding) = @_;
+    $self->connect->do("CREATE DATABASE $name ENCODING '$encoding' TEMPLATE template0");
+    $self->{dbname} = $name;
+    return;
+}
+
 sub creation_of { return "CREATE ROLE $_[1] LOGIN PASSWORD '$_[1]'" }
 
 sub driver { return 'Pg' }
 
-sub dsn { return 'dbi:Pg:dbname=postgres;host=127.0.0.1;port=' . $_[0]->port }
+sub dsn { return 'dbi:Pg:dbname=' . ($_[0]{dbname} || 'postgres') . ';host=127.0.0.1;port=' . $_[0]->port }
 
 sub programs { return qw(postgres initdb) }
 

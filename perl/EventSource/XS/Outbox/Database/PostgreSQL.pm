@@ -3,6 +3,9 @@ use strict;
 use warnings;
 
 # An outbox in PostgreSQL, by DBD::Pg. A trigger of the table notifies followers at each commit.
+#
+# The server converts texts to UTF-8. A database with the encoding SQL_ASCII takes any bytes, and one with WIN1252 some that are
+# no character, so a single text fails the statement for all rows. Then each row is read alone.
 
 use parent 'EventSource::XS::Outbox::Database';
 
@@ -12,6 +15,8 @@ use parent 'EventSource::XS::Outbox::Database';
 sub ago { return "now() - $_[1]::double precision * interval '1 second'" }
 
 sub attributes { return (pg_placeholder_dollaronly => 0) }
+
+sub bytes_of { return $_[0]{has_bytes} ? "convert_to($_[1]::text, getdatabaseencoding())" : $_[1] }
 
 # A follower that is ended while it waits for a lock leaves a process of the server, which waits for that.
 sub bound_statements {
@@ -60,6 +65,16 @@ sub may_have_changed {
 
 sub literal_of { return $_[0]{dbh}->quote($_[1]) }
 
+# A problem may have characters that the encoding of the database lacks.
+sub mark_dead {
+    my ($self, $row, $problem) = @_;
+    my $count;
+    local ($@, $SIG{__DIE__});
+    return $count if eval { $count = $self->SUPER::mark_dead($row, $problem); 1 };
+    die $@        if !$self->_is_of_text;
+    return $self->SUPER::mark_dead($row, $problem =~ s/[^\x00-\x7F]/?/gr);
+}
+
 sub needs_hint { return !!0 }
 
 sub now { return 'extract(epoch FROM clock_timestamp())::double precision' }
@@ -78,6 +93,15 @@ sub prepare_handle {
     return;
 }
 
+sub rows {
+    my ($self, $from, @columns) = @_;
+    my @rows;
+    local ($@, $SIG{__DIE__});
+    return @rows if eval { @rows = $self->SUPER::rows($from, @columns); 1 };
+    die $@       if !$self->_is_of_text;
+    return map { $self->_row($_->{id}, @columns) } $self->SUPER::rows($from, [], []);
+}
+
 sub seconds_of { return "extract(epoch FROM $_[1])::double precision" }
 
 sub size_of { return "octet_length($_[1]::text)" }
@@ -88,5 +112,27 @@ sub text_of_hex {
 }
 
 sub timestamp { return 'clock_timestamp()' }
+
+# Private methods
+
+# The row with a number, if it is still there. If one of its texts cannot be converted, all are the bytes that the database has.
+sub _row {
+    my ($self, $id, $columns, $texts) = @_;
+    my $from = "$self->{table} AS o WHERE o.id = $id";
+    my @row;
+    return @row if eval { @row = $self->SUPER::rows($from, $columns, $texts); 1 };
+    die $@      if !$self->_is_of_text;
+    my ($bad) = grep {
+        !eval { $self->SUPER::rows($from, [], [$_]); 1 }
+    } @$texts;
+    my $encoding = $self->{dbh}->selectrow_array('SELECT getdatabaseencoding()');
+    local $self->{has_bytes} = 1;
+    @row = $self->SUPER::rows($from, $columns, $texts);
+    $_->{unreadable} = "$bad cannot become UTF-8: the encoding of the database is $encoding" for @row;
+    return @row;
+}
+
+# True if the last statement has failed because of characters: character_not_in_repertoire, untranslatable_character.
+sub _is_of_text { return $_[0]{dbh}->state =~ /\A(?:22021|22P05)\z/ }
 
 1;
