@@ -121,6 +121,13 @@ impl ReactorHub {
         self.tell(Question::Call { call: Call::EndStreams(request), at });
     }
 
+    /// Gives the places back that were reserved for a stream which has ended before it was subscribed.
+    pub fn free_places(&self, labels: Vec<Box<[u8]>>) {
+        for label in labels {
+            self.tell(Question::Call { call: Call::Reserve { label, most: 0 }, at: 0 });
+        }
+    }
+
     /// Ends a drain: the hub accepts streams again.
     pub fn end_drain(&self) {
         self.reactor.send(Command::EndDrain { hub: self.number });

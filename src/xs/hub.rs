@@ -234,7 +234,10 @@ unsafe extern "C" fn esx_hub_call(
             b"open_ticket" => {
                 let (sealed, binding) = (given.octets().into(), given.octets().into());
                 let opened = hub.call(Call::OpenTicket { sealed, binding })?.admitted()?;
-                let texts = opened.map(|opened| [opened.owner.as_bytes().into(), codec::encode(&opened)]);
+                let texts = opened.map(|opened| {
+                    let texts = vec![opened.owner.as_bytes().into(), codec::encode(&opened)];
+                    texts.into_iter().chain(opened.limits.into_iter().map(|limit| limit.label.into_vec()))
+                });
                 Answer::of_bytes(texts.into_iter().flatten())
             }
             b"reserve" => {

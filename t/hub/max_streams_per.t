@@ -225,4 +225,23 @@ subtest 'a named hub on Starman with four workers' => sub {
     $_->leave for @again;
 };
 
+# A page that is reloaded quickly leaves before its stream is subscribed. If its place were kept for a while, each of these would
+# wait for that.
+for my $name (Testing::Server->names) {
+    my $folder = new_folder;
+    my %env    = (HUB_SOCKET => "$folder/hub.sock", HUB_LIMIT => 1);
+    my $server = Testing::Server->start($name, 't/data/limits.psgi', workers => 2, env => \%env);
+    my $port   = $server->port;
+    Testing::Client->stream($port, '/')->leave;    # the hub process runs
+    my $came = 0;
+    wait_until $DEADLINE, sub {
+        Testing::Client->get($port, '/?ann')->leave(reset => $came % 2);
+        my $client = status_of($port, '/?ann');
+        $came++ if $client->status == 200;
+        $client->leave;
+        return $came == 20;
+    };
+    is $came, 20, "$name: clients that leave before they are subscribed leave no place behind";
+}
+
 done_testing;

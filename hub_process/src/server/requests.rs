@@ -207,7 +207,7 @@ pub(super) fn subscribe_or_end(server: &mut Server, id: u64, subscription: Subsc
     }
 }
 
-/// Subscribes a stream. One that has ended is left alone: its end is reported.
+/// Subscribes a stream. One that has ended is left alone, because its end is reported: only its places of limits are given back.
 fn subscribe(
     mut hub: Option<&mut ServedHub>,
     operator: &mut Operator,
@@ -228,14 +228,17 @@ fn subscribe(
     if subscription.presence.member.is_some() {
         operator.log_refused_members(|| hub.as_ref().is_some_and(|hub| hub.has_refused_members()));
     }
-    let Some(stream) = id.and_then(|id| streams.get_mut(id)) else { return Ok(()) };
-    match handle {
-        Some(hub) => stream.handle.subscribe(hub, subscription, max_topics).map(drop),
-        None => {
-            stream.handle.end_with_retry(); // the store begins again
-            Ok(())
-        }
+    let stream = id.and_then(|id| streams.get_mut(id));
+    let Some(hub) = handle else {
+        stream.into_iter().for_each(|stream| stream.handle.end_with_retry()); // the store begins again
+        return Ok(());
+    };
+    let places = subscription.access.counted_labels();
+    let subscribed = stream.map_or(Ok(false), |stream| stream.handle.subscribe(hub, subscription, max_topics));
+    if !matches!(subscribed, Ok(true)) {
+        hub.free_places(places);
     }
+    subscribed.map(drop)
 }
 
 /// Returns what the hub, as far as it has begun, and the process have, when the hub in the reactor has counted.

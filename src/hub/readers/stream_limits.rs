@@ -4,12 +4,14 @@
 //! long as they are open, whatever becomes of the worker that has accepted them.
 //!
 //! A worker asks before the response begins, and subscribes the stream later. In between the stream has a reservation, so that
-//! several requests at once do not take the same place. The subscription takes the reservation; one that is not taken, because
-//! the client has left before, expires after [`RESERVED`]. If another limit refuses the stream, its places are given back: a
-//! client that asks in vain takes no place of others.
+//! several requests at once do not take the same place. The subscription takes the reservation. If the client has left before
+//! that, or another limit refuses the stream, the reservation is given back: a client that reloads its page quickly needs its
+//! place at once. The worker does that (`XS/Hub/Places.pm`) unless it has sent the subscription; then whoever finds that the
+//! stream has ended does, the hub or the wire thread of its process. The reservation of a worker that was killed expires after
+//! [`RESERVED`].
 
 use super::{is_counted, Readers, MAX_LABEL_BYTES};
-use crate::hub::{Hub, StreamLimit, SubscribeRequest};
+use crate::hub::{Access, Hub, StreamLimit, SubscribeRequest};
 use crate::stream::after;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -61,6 +63,13 @@ impl Reservations {
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.by_label.is_empty()
+    }
+}
+
+impl Access {
+    /// Returns the labels by which a stream is counted.
+    pub fn counted_labels(&self) -> Vec<Box<[u8]>> {
+        self.labels.iter().filter(|label| is_counted(label)).cloned().collect()
     }
 }
 

@@ -184,13 +184,15 @@ impl Links {
             }
             return context.handle.notify_all();
         }
-        let is_there = match self.remotes.get(&number) {
-            Some(remote) => remote.link == connection.number, // otherwise its connection is lost
+        match self.remotes.get(&number) {
+            // Its connection is lost, and so it has ended, which is reported.
+            Some(remote) if remote.link != connection.number => {
+                connection.complete(request, Ok(Reply::Done));
+                return context.handle.notify_all();
+            }
+            Some(_) => {}
+            // The hub process is told of the subscription of a stream that has ended, too: that gives its place of a limit back.
             None => self.hand_over(connection, stream, holds, context),
-        };
-        if !is_there {
-            connection.complete(request, Ok(Reply::Done)); // it has ended, which is reported
-            return context.handle.notify_all();
         }
         if let Some(linked) = self.links.get_mut(&connection.number) {
             linked.unanswered.insert(request, Some(number));
@@ -198,15 +200,15 @@ impl Links {
         }
     }
 
-    /// Hands a stream over. Returns false if it has ended.
-    fn hand_over(&mut self, connection: &Connection, stream: StreamId, holds: bool, context: &mut Context<'_>) -> bool {
+    /// Hands a stream over, unless it has ended.
+    fn hand_over(&mut self, connection: &Connection, stream: StreamId, holds: bool, context: &mut Context<'_>) {
         // The sent part of the stream's buffer is subtracted before the rest is.
         for answer in context.reactor.take_answers() {
             context.streams.apply(answer);
         }
         let (number, link) = (u64::from(stream), connection.number);
         let parked = self.parked.remove(&number).or_else(|| detach(stream, link, holds, context));
-        let Parked { mut remote, requests } = some_or!(parked, return false);
+        let Parked { mut remote, requests } = some_or!(parked, return);
         context.handle.notify_all();
         let is_opened = !requests.is_empty();
         remote.link = link;
@@ -217,7 +219,6 @@ impl Links {
         if !is_opened {
             self.end(number, Reason::Slow, context); // the client reconnects
         }
-        is_opened
     }
 
     /// Reads the responses of a connection, and does what follows from them.

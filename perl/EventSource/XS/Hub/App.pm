@@ -11,6 +11,7 @@ use parent 'Plack::App::EventSource';
 use Digest::SHA qw(sha256_hex);
 use EventSource::XS::Hub::Limit;
 use EventSource::XS::Hub::Member;
+use EventSource::XS::Hub::Places;
 use EventSource::XS::Hub::Subscription;
 use EventSource::XS::Hub::Ticket;
 use EventSource::XS::Request;
@@ -24,6 +25,7 @@ my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 # In the PSGI environment.
 my $GROUPS = 'eventsource.hub.groups';
 my $ACCESS = 'eventsource.hub.access';
+my $PLACES = 'eventsource.hub.places';
 my $TICKET = 'eventsource.hub.ticket';
 my $ASKED  = 'eventsource.hub.asked_at';
 
@@ -73,14 +75,18 @@ sub run_handler {
     my %option  = ($self->_stream_options, after => $last_event_id, retry => $self->random_retry);
     my $access  = delete $env->{$ACCESS};
     my $opened  = delete $env->{$TICKET};
+    my $places  = delete $env->{$PLACES};
     my $process = $$;
+    my $is_subscribed;
     my $handled = eval {
+        $is_subscribed =
               $opened
             ? $self->hub->subscribe_by_ticket($stream, $opened->{bytes}, @option{qw(after retry)}, $opened->{poll})
             : $self->hub->subscribe_groups($stream, $groups, {%option, %$access});
         1;
     };
     my $error = $@;
+    $places->leave_to_hub if $places && ($is_subscribed || !$handled);
     if (!$handled) {
         my $is_own = $$ == $process;
         my $name   = $self->hub->{name};
@@ -153,8 +159,9 @@ sub _asked_response {
     };
     my $response = $self->SUPER::stream_response($env);
     return $response if ref $response ne 'CODE';
-    my ($refusal, @limits) = $self->_reserve($env, $groups);
-    return $refusal if $refusal;
+    my ($places, @limits) = $self->_reserve($env, $groups);
+    return $places if ref $places eq 'ARRAY';
+    $response = _with_places($response, $env, $places) if @limits;
     $env->{$ACCESS}{counted_by} = [map { $_->[1] } @limits];
     $self->_add_ticket($env, $groups, $headers, $owner[1], map { (limit => $_->[1], $_->[0]{most}) } @limits)
         if $self->{_ticket};
@@ -210,35 +217,36 @@ sub _cache_control { return $_[0]->SUPER::_cache_control . ', no-transform' }
 
 sub _is_drop_in { return !!0 }
 
-# The limits of the request, each with a label by which the stream is counted, in all, or in some channels, after a refusal if
-# the key of the request has as many streams as it may have.
+# The places of the stream and its limits, each with a label by which the stream is counted, in all, or in some channels. A
+# refusal instead if the key of the request has as many streams as it may have.
 sub _reserve {
     my ($self, $env, $groups) = @_;
     my @limits = ([$self->max_streams_per], map { [$_->{option}{max_streams_per}, @{$_->{topics}}] } @$groups);
+    my $places = EventSource::XS::Hub::Places->new($self->hub);
     my (@reserved, %has_place);
     for (grep { defined $_->[0] } @limits) {
         my ($given, @topics) = @$_;
         my $limit = $self->check_at_request(sub { EventSource::XS::Hub::Limit->of($given) });
         my $label = $self->check_at_request(sub { $limit->label_of($env, @topics) });
-        next if !defined $label || $has_place{$label}++;
-        if (!$limit->may_begin($self->hub, $label)) {
-            $_->[0]->free_place($self->hub, $_->[1]) for @reserved;
-            return $limit->refusal;
-        }
+        next                   if !defined $label || $has_place{$label}++;
+        return $limit->refusal if !$limit->may_begin($self->hub, $label);
+        $places->add($label);
         push @reserved, [$limit, $label];
     }
-    return (undef, @reserved);
+    return ($places, @reserved);
 }
 
 # The application is not asked. A stream is given no ticket by a ticket: what the application has said ends with the first one.
 sub _response_by_ticket {
-    my ($self, $env, $opened) = @_;
-    my ($owner, $bytes) = @$opened;
+    my ($self, $env, $opened)    = @_;
+    my ($owner, $bytes, @labels) = @$opened;
     my $preference = EventSource::XS::Request->preference($env);
     my @owner      = length $owner ? ('EventSource-Owner' => $owner) : ();
     ($env->{'eventsource.head'}) = _head($preference, @owner) if @owner || $preference;
     $env->{$TICKET} = {bytes => $bytes, poll => $preference && $preference->is_poll && $preference};
-    return $self->SUPER::stream_response($env);
+    my $places   = EventSource::XS::Hub::Places->new($self->hub, @labels);
+    my $response = $self->SUPER::stream_response($env);
+    return @labels ? _with_places($response, $env, $places) : $response;
 }
 
 # Returns what a ticket is bound to: it does not open if the application is deployed with others.
@@ -252,6 +260,18 @@ sub _settings {
 sub _stream_options {
     my $self = shift;
     return (max_age => $self->max_age, position => $self->position, start => $self->start);
+}
+
+# A response whose stream has places. If the stream does not begin, they are given back.
+sub _with_places {
+    my ($response, $env, $places) = @_;
+    return $response if ref $response ne 'CODE';
+    return sub {
+        local $env->{$PLACES} = $places;
+        undef $places;
+        $response->(@_);
+        return;
+    };
 }
 
 1;

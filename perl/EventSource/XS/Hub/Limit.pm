@@ -45,13 +45,6 @@ sub of {
 
 # Public methods
 
-# Free the place of a stream that another limit refuses.
-sub free_place {
-    my ($self, $hub, $label) = @_;
-    EventSource::Error->attempt(sub { $hub->_call('reserve', $label, 0) });    # otherwise it expires
-    return;
-}
-
 # Return the label of a request's key, in the channels that follow if the limit is one of these. undef if the request has no
 # key: then it has no limit.
 sub label_of {
@@ -64,7 +57,7 @@ sub label_of {
     return length $bytes <= $MAX_KEY_BYTES ? "$OF_KEY$key" : $OF_HASH . sha256_hex($bytes);
 }
 
-# Return true if one more stream with this label may begin. It then has a place for some seconds, until it subscribes. If the
+# Return true if one more stream with this label may begin. It then has a place (EventSource::XS::Hub::Places). If the
 # hub process cannot be asked, it may begin: the hub counts it when it subscribes.
 sub may_begin {
     my ($self, $hub, $label) = @_;
