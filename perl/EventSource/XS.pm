@@ -183,8 +183,9 @@ wrong.
     my $address = EventSource::XS->client_address($env);
     my $network = EventSource::XS->client_address($env, 64);
 
-Return C<REMOTE_ADDR> of a request in one form: C<192.0.2.7> also for C<::ffff:192.0.2.7>. Of an IPv6 address only so many
-first bits are kept. Without an address, as on a Unix socket, it is C<undef>.
+Return C<REMOTE_ADDR> of a request in one form: C<192.0.2.7> also for C<::ffff:192.0.2.7> and C<192.0.2.7:51234>. Of an IPv6
+address only so many first bits are kept. Without an address it is C<undef>, as on a Unix socket, whatever the server calls
+that (C<unix>, C<unix/>, C<0.0.0.0>).
 
 =head2 dispatch
 

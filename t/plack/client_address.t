@@ -5,7 +5,8 @@ use lib 't/lib';
 use Testing;
 use EventSource::XS;
 use Plack::Builder;
-use Testing::Developer  qw(needs_module);
+use Testing::Developer qw(needs_module);
+use Testing::Server;
 use Testing::SourceTree qw(slurp);
 
 for my $case (
@@ -19,8 +20,24 @@ for my $case (
     ['::fffe:192.0.2.7',  '::',             '::fffe:c000:207'],
     ['unknown',           'unknown',        'unknown'],
     ['192.0.2.7%eth0',    '192.0.2.7%eth0', '192.0.2.7%eth0'],
-    ['',                  undef,            undef],
-    [undef,               undef,            undef],
+
+    # Azure's gateway adds the port.
+    ['192.0.2.7:51234',        '192.0.2.7',   '192.0.2.7'],
+    ['[2001:db8::7]:443',      '2001:db8::',  '2001:db8::7'],
+    ['[2001:db8::7]',          '2001:db8::',  '2001:db8::7'],
+    ['[::ffff:192.0.2.7]:443', '192.0.2.7',   '192.0.2.7'],
+    ['[fe80::1%eth0]:443',     'fe80::',      'fe80::1'],
+    ['example:443',            'example:443', 'example:443'],
+    ['192.0.2.7:51234 192.0.2.8:1', ('192.0.2.7:51234 192.0.2.8:1') x 2],
+
+    # A Unix socket: Feersum, Twiggy, uWSGI.
+    ['unix',    undef, undef],
+    ['unix/',   undef, undef],
+    ['unix:',   undef, undef],
+    ['0.0.0.0', undef, undef],
+    ['::',      undef, undef],
+    ['',        undef, undef],
+    [undef,     undef, undef],
 ) {
     my ($given, $network, $address) = @$case;
     my $shown = $given // 'none';
@@ -36,6 +53,11 @@ for my $bits (-1, 129, 1.5, 'many', '') {
     };
     is_deeply [eval { $error->code }, eval { $error->field }], ['invalid', 'bits'], "'$bits' bits are refused";
     like $error, qr/client_address\.t line/, 'at the line of the caller';
+}
+
+for my $name (grep { !Testing::Server->missing($_) } qw(Starman Twiggy Feersum uWSGI)) {
+    my $server = Testing::Server->start($name, 't/data/client_address.psgi', unix => 1);
+    is $server->ask('/'), 'none', "$name: on a Unix socket a client has no address";
 }
 
 my $deployment = slurp('perl/EventSource/Deployment.pod');
