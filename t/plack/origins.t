@@ -93,6 +93,23 @@ subtest 'a listed origin' => sub {
     }
 };
 
+subtest 'headers that a preflight asks for' => sub {
+    my $known   = from($SHOP, source(origins => $SHOP), 'OPTIONS')->header('Access-Control-Allow-Headers');
+    my $allowed = sub {
+        my ($origins, $asked) = @_;
+        my @ask = ('Access-Control-Request-Method' => 'GET', 'Access-Control-Request-Headers' => $asked);
+        my $app = source(origins => $origins);
+        return answer($app, OPTIONS => '/', headers => [Origin => $SHOP, @ask])->header('Access-Control-Allow-Headers');
+    };
+    is $allowed->($_, 'last-event-id,sentry-trace, x-tenant'), "$known, sentry-trace, x-tenant",
+        'a listed origin may send its own'
+        for $SHOP, ['*', $SHOP], sub { return 1 };
+    is $allowed->('*', 'x-tenant'), $known, 'a page that may only read may not';
+    is $allowed->($SHOP, $_), $known, 'a list that no browser sends is not repeated'
+        for "x-a\r\nx: b", 'x a', ',', '*', 'x-' . 'a' x 5000;
+    like $known, qr/\b$_\b/i, "all may send $_" for qw(traceparent tracestate baggage);
+};
+
 subtest 'the plain page of a host whose proxy terminates TLS is another origin' => sub {
     my $app = source(origins => [$SHOP], methods => ['POST']);
     for my $case (

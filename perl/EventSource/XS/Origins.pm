@@ -13,21 +13,29 @@ my $ORIGIN = qr{\A(?:[*]|[A-Za-z][A-Za-z0-9+.-]*://[^/?\#\s]+)\z};
 # The methods that only read (RFC 9110, section 9.2.1, and QUERY, which is defined as safe too).
 my %IS_SAFE = map { ($_ => 1) } qw(GET HEAD OPTIONS QUERY);
 
-# The headers that clients send with a stream's request and that a browser asks permission for.
-my $REQUEST_HEADERS = 'Authorization, Cache-Control, Content-Type, Last-Event-ID, Prefer, X-Requested-With';
+# The headers that clients send with a stream's request and that a browser asks permission for. The last three are those of
+# agents that trace requests: they add them to each fetch of a page.
+my @REQUEST_HEADERS = (
+    qw(Authorization Cache-Control Content-Type Last-Event-ID Prefer X-Requested-With),    #
+    qw(Baggage Traceparent Tracestate),
+);
 
-my $MAX_AGE = 7200;    # seconds that a browser may remember a permission
+my $HEADER = qr/[!#\$%&'*+.^_`|~0-9A-Za-z-]+/;    # a token (RFC 9110, section 5.6.2)
 
-my $MAX_REPORTED = 10;     # refused origins that are logged: a client may send any
-my $MAX_LENGTH   = 100;    # characters of one
+my $MAX_ASKED = 1000;                             # bytes of the headers that a page may ask for
+
+my $MAX_AGE = 7200;                               # seconds that a browser may remember a permission
+
+my $MAX_REPORTED = 10;                            # refused origins that are logged: a client may send any
+my $MAX_LENGTH   = 100;                           # characters of one
 
 my %is_reported;
 
 # Public methods
 
 # Return the rights of the page that made a request, as a reference to a hash: may_write, true if it may use methods that
-# change something; is_cross_origin, true if it is of another origin that may read; and headers, the CORS headers of the
-# response, as names and values in an array. Returns an empty list if the callback died, which has been reported to
+# change something; is_cross_origin, true if it is of another origin that may read; asks_for, the headers that a listed origin
+# asks for in a preflight; and headers, the CORS headers of the response, as names and values in an array. Returns an empty list if the callback died, which has been reported to
 # psgi.errors under the name of the module. A hub, if there is one, counts refused origins.
 sub access {
     my ($class, $module, $origins, $env, $hub) = @_;
@@ -43,7 +51,8 @@ sub access {
         $is_listed = $$answer;
     }
     my @explicit = ('Access-Control-Allow-Origin' => $origin, 'Access-Control-Allow-Credentials' => 'true');
-    return {may_write => 1, is_cross_origin => 1, headers => [@explicit, @vary]} if $is_listed;
+    my $asked    = $env->{HTTP_ACCESS_CONTROL_REQUEST_HEADERS};
+    return {may_write => 1, is_cross_origin => 1, asks_for => $asked, headers => [@explicit, @vary]} if $is_listed;
     return {may_write => 1, headers => \@vary} if _is_same_origin($origin, $env);
     my @public = $is_public ? ('Access-Control-Allow-Origin' => '*') : ();
     my $is_counted;
@@ -83,7 +92,8 @@ sub refusal {
     return _refused($access);
 }
 
-# Return the PSGI response to an OPTIONS. The methods are those of the application, without OPTIONS.
+# Return the PSGI response to an OPTIONS. The methods are those of the application, without OPTIONS. A listed origin may send any
+# headers: its pages act for the user anyway.
 sub respond_to_options {
     my ($class, $access, @methods) = @_;
     my @allow = (Allow => join ', ', sort @methods, 'OPTIONS');
@@ -92,13 +102,21 @@ sub respond_to_options {
     return _refused($access) if !$access->{is_cross_origin} || !@allowed;
     my @headers = (
         'Access-Control-Allow-Methods' => join(', ', @allowed),
-        'Access-Control-Allow-Headers' => $REQUEST_HEADERS,
+        'Access-Control-Allow-Headers' => join(', ', @REQUEST_HEADERS, _further($access->{asks_for})),
         'Access-Control-Max-Age'       => $MAX_AGE,
     );
     return [204, [@allow, @headers], []];
 }
 
 # Private functions
+
+# The headers that a preflight asks for beside those that all may send.
+sub _further {
+    my $asked = shift // '';
+    return if length $asked > $MAX_ASKED || $asked !~ /\A$HEADER(?: *, *$HEADER)*\z/ || $asked =~ /[*]/;
+    my %is_known = map { (lc $_ => 1) } @REQUEST_HEADERS;
+    return grep { !$is_known{+lc}++ } split / *, */, $asked;
+}
 
 # True if the origin is that of the request. An https origin is one even if the server sees http: a proxy may terminate TLS.
 # If the proxy says that it does, an http origin is another one, as anyone on the way may write its pages.

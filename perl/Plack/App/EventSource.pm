@@ -689,8 +689,9 @@ responses have the CORS headers for the page's origin, unless L</headers> has C<
 
 =item *
 
-OPTIONS, a preflight request, allows the headers C<Authorization>, C<Cache-Control>, C<Content-Type>, C<Last-Event-ID>,
-C<Prefer> and C<X-Requested-With>, for two hours;
+OPTIONS, a preflight request, allows the headers C<Authorization>, C<Baggage>, C<Cache-Control>, C<Content-Type>,
+C<Last-Event-ID>, C<Prefer>, C<Traceparent>, C<Tracestate> and C<X-Requested-With>, for two hours, and a listed origin all that
+it asks for;
 
 =item *
 
