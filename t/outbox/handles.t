@@ -7,6 +7,7 @@ use EventSource::Outbox;
 use EventSource::XS::Doctor;
 use EventSource::XS::Outbox::Row;
 use Testing::Checks qw(check run_checks);
+use Testing::CommandLine;
 use Testing::Database;
 use Testing::Errors qw(error_ok error_of);
 use Testing::Outbox;
@@ -241,6 +242,39 @@ check 'a commit that is not on the disk', MariaDB => sub {
     is scalar(() = $table->waiting(10)), 1, 'a follower reads the row';
     cmp_ok + (log_of($dbh))[1], '>=', $written, 'when no crash undoes its commit';
     $dbh->do('DELETE FROM eventsource_outbox');
+};
+
+# DBI does not know that the server commits nothing by itself.
+check 'a server whose connections begin without autocommit', MariaDB => sub {
+    my $database = shift;
+    my $dbh      = $database->connect;
+    my $rights   = 'SELECT, UPDATE, DELETE ON';
+    $database->create_user(operator => map { "$rights $_" } qw(eventsource_outbox eventsource_outbox_follower));
+    $dbh->do(q{SET GLOBAL init_connect = 'SET autocommit = 0'});    # of users without the right to everything
+    for my $driver (qw(MariaDB mysql)) {
+        $database->use_driver($driver);
+        $outbox->publish($dbh, c => $_) for 'x', 'y';
+        $dbh->do('UPDATE eventsource_outbox_follower SET held_until = 0');
+        my $table = table_of($database->connect_as('operator'));
+        my $held  = 'SELECT count(*) FROM eventsource_outbox_follower WHERE holder = ? AND held_until > 0';
+        ok $table->acquire_lease("$driver holder", 10), "$driver: a follower has the lease";
+        is $dbh->selectrow_array($held, undef, "$driver holder"), 1, 'and others see it';
+        my ($row, $other) = $table->waiting(10);
+        $table->acknowledge($row);
+        is_deeply $dbh->selectcol_arrayref('SELECT data FROM eventsource_outbox'), ['y'], 'what it publishes is gone';
+        $table->mark_dead($other, 'refused');
+        $outbox->publish($dbh, c => 'z');
+        is scalar(() = $table->waiting(10)), 1, 'it reads what others commit';
+        local $ENV{EVENTSOURCE_OUTBOX_PASSWORD} = 'operator';
+        my @options = ('--dsn', $database->dsn, qw(--hub handles --user operator));
+        my $shell   = Testing::CommandLine->new;
+        is $shell->run('outbox', @options, '--retry')->{out}, "1\n", 'the command lets a row wait again';
+        is_deeply $dbh->selectcol_arrayref('SELECT data FROM eventsource_outbox WHERE state = 0 ORDER BY id'),
+            ['y', 'z'],
+            'and others see it';
+        $dbh->do('DELETE FROM eventsource_outbox');
+    }
+    $dbh->do(q{SET GLOBAL init_connect = ''});
 };
 
 # A server that follows another one answers, and takes nothing.

@@ -5,6 +5,7 @@ use warnings;
 # `eventsource outbox`: publishes what transactions have written into an outbox, until a signal ends it; and looks at the table.
 
 use EventSource::XS::Command;
+use EventSource::XS::Outbox::Database;
 
 my $COMMAND = 'EventSource::XS::Command';
 
@@ -25,7 +26,10 @@ sub connector {
     die "the driver DBD::$driver of --dsn is not installed\n" if !eval { DBI->install_driver($driver) };
     my $password  = $COMMAND->secret($option->{'password-from'}, 'EVENTSOURCE_OUTBOX_PASSWORD');
     my %attribute = (AutoCommit => 1, PrintError => 0, RaiseError => 1);
-    return sub { DBI->connect($option->{dsn}, $option->{user}, $password, {%attribute}) };
+    return sub {
+        EventSource::XS::Outbox::Database->commit_each(
+            DBI->connect($option->{dsn}, $option->{user}, $password, {%attribute}));
+    };
 }
 
 sub run {

@@ -94,6 +94,14 @@ sub schemas {
 
 sub schema_kind { return $SCHEMA{(ref $_[0] || $_[0]) =~ s/.*:://r} }
 
+# Has each statement of a new handle commit. A server may begin connections without that (init_connect of MariaDB and MySQL), of
+# which DBI does not know, and a driver tells the server only what changes.
+sub commit_each {
+    my ($class, $dbh) = @_;
+    $dbh->{AutoCommit} = $_ for 0, 1;
+    return $dbh;
+}
+
 # Writes a row in the transaction of the handle. Its texts are bytes of UTF-8. Returns false if the database has taken none.
 sub insert {
     my ($class, $dbh, $table, $row) = @_;
@@ -149,8 +157,9 @@ sub acquire_lease {
 # take so many seconds. Returns what an operator should know of the database, undef if there is nothing.
 sub attach {
     my ($self, $dbh, $seconds) = @_;
-    my %ours = (%ATTRIBUTES, $self->attributes($dbh), AutoCommit => 1);
+    my %ours = (%ATTRIBUTES, $self->attributes($dbh));
     $dbh->{$_} = $ours{$_} for keys %ours;
+    $self->commit_each($dbh);
     $self->{dbh} = $dbh;
     $self->bound_statements($seconds || 4);
     $self->prepare_handle;
