@@ -82,7 +82,14 @@ sub look {
     my ($self, $handle, $code) = @_;
     my ($dbh, $class) = _dbh_of($handle);
     my $table = $class->new(dbh => $dbh, table => $self->{table});
-    return $class->lend($dbh, sub { $code->($table) });
+    return $class->lend(
+        $dbh,
+        sub {
+            my ($verdict, $clause, $remedy) = $table->trouble_of_policies;
+            $SETTINGS->throw(refused => "the table $clause: $remedy") if $verdict && $verdict eq 'wrong';
+            return $code->($table);
+        }
+    );
 }
 
 # The counts for a monitor. The handle is taken anew for each answer: one that is kept may break, or belong to another process.

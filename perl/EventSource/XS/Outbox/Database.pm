@@ -154,7 +154,7 @@ sub acquire_lease {
 }
 
 # Takes a handle, which is the follower's own, but for the attributes that an application gives all its handles. A statement may
-# take so many seconds. Returns what an operator should know of the database, undef if there is nothing.
+# take so many seconds. Returns what an operator should know of it, undef if there is nothing.
 sub attach {
     my ($self, $dbh, $seconds) = @_;
     my %ours = (%ATTRIBUTES, $self->attributes($dbh));
@@ -163,10 +163,22 @@ sub attach {
     $self->{dbh} = $dbh;
     $self->bound_statements($seconds || 4);
     $self->prepare_handle;
-    $self->_restore_lease if !defined $self->_version;
+    my $version = $self->_version;
+    my ($verdict, $clause, $remedy) = $self->trouble_of_policies;
+    my $trouble = $verdict && "the table $clause: $remedy";
+    die "$trouble\n" if $verdict && $verdict eq 'wrong';
+    $self->_restore_lease if !defined $version;
     my $problem = $self->problem_of_version;
     die "$problem\n" if defined $problem;
-    return $self->caution;
+    return $caution;
+}
+
+# Dies if policies hide rows from this user. Returns a text if they may do so.
+sub check_policies {
+    my $self = shift;
+    my ($verdict, $clause, $remedy) = $self->trouble_of_policies or return undef;
+    my $text = "the table $clause: $remedy";
+    return $verdict eq 'wrong' ? die "$text\n" : $text;
 }
 
 sub detach {
@@ -224,9 +236,6 @@ sub waiting_of {
         @{$self->{dbh}
             ->selectcol_arrayref("SELECT id FROM $self->{table} WHERE state = $WAITS AND " . $self->_are(@rows))};
 }
-
-# Returns false if the table does not notify followers, although its kind of database can.
-sub has_trigger { return !!1 }
 
 # Makes a row a dead letter, unless another follower has published it meanwhile.
 sub mark_dead {
@@ -308,6 +317,7 @@ sub attributes { return () }
 
 sub bytes_of { return $_[1] }
 
+# A sentence for a report about a defect of the database.
 sub caution { return undef }
 
 # The descriptor that is readable when the database has notified of a commit.
@@ -332,6 +342,13 @@ sub is_notified { return !!0 }
 sub may_have_changed { return !!1 }
 
 sub needs_hint { return !!1 }
+
+# The trouble that a user who follows has with policies for rows: a verdict, a clause and a remedy. Rights on the table do not
+# show it, because a row that a policy hides is no error.
+sub trouble_of_policies { return }
+
+# The troubles of such a user for a report, as judged of EventSource::XS::Doctor::Finding takes them.
+sub troubles { return }
 
 # Private methods
 

@@ -42,9 +42,13 @@ sub _judge {
     return wrong(ucfirst "$problem.",
         'Install the release that made the table, or make the table anew when all rows are published.')
         if defined $problem;
+    my @of_policies = $database->trouble_of_policies;
+    return wrong("$name $of_policies[1].", "$of_policies[2].") if @of_policies && $of_policies[0] eq 'wrong';
     my $counts = $database->counts;
     $seen->measure(outbox => %$counts);
-    return judged($name, 'is followed', _figures($counts, $refused{insert}), _troubles($database, $counts, $seen));
+    my $figures  = join ' ', grep { defined } _figures($counts, $refused{insert}), $database->caution;
+    my @troubles = (_troubles($counts, $seen), (@of_policies ? \@of_policies : ()), $database->troubles);
+    return judged($name, 'is followed', $figures, @troubles);
 }
 
 sub _figures {
@@ -81,8 +85,8 @@ sub _unusable {
 
 # The troubles, as judged of EventSource::XS::Doctor::Finding takes them.
 sub _troubles {
-    my ($database,     $counts, $seen) = @_;
-    my ($has_follower, $dead,   $age)  = (defined $counts->{follower}, @$counts{qw(dead_letters oldest_age)});
+    my ($counts, $seen) = @_;
+    my ($has_follower, $dead, $age) = (defined $counts->{follower}, @$counts{qw(dead_letters oldest_age)});
     return grep { shift @$_ } (
         [
             !$has_follower,
@@ -99,13 +103,6 @@ sub _troubles {
             $dead,
             warning => 'has ' . number($dead, 'dead letter', 'dead letters'),
             'The column problem of rows with state = 2 has the reason. Mend or delete them, then run eventsource outbox --retry.'
-        ],
-        [
-            !$database->has_trigger,
-            warning => 'has no trigger that notifies the follower, so a commit waits up to a second (--poll)',
-            'Unless that is on purpose, make the one that eventsource outbox --schema '
-                . $database->schema_kind
-                . ' prints.'
         ],
     );
 }

@@ -28,18 +28,11 @@ sub bound_statements {
 # The socket, readable when a notification has come.
 sub descriptor { return $_[0]{dbh}{pg_socket} }
 
-sub has_trigger {
-    my $self = shift;
-    my ($count) = $self->{dbh}->selectrow_array(
-        q{SELECT count(*) FROM pg_trigger WHERE tgrelid = ?::regclass AND tgname = 'notify' AND tgenabled IN ('A', 'O')},
-        undef, $self->{table}
-    );
-    return $count > 0;
-}
-
-# The driver keeps each notification until it is taken, so only a follower that reads rows listens.
+# The driver keeps each notification until it is taken, so only a follower that reads rows listens. Policies may have been made
+# since the last time.
 sub acquire_lease {
     my ($self, @lease) = @_;
+    $self->check_policies;
     my $is_held = $self->SUPER::acquire_lease(@lease) ? 1 : 0;
     return $is_held if $is_held == ($self->{is_listening} || 0);
     $self->{dbh}->do($is_held ? qq{LISTEN "$self->{table}"} : 'UNLISTEN *');
@@ -113,7 +106,56 @@ sub text_of_hex {
 
 sub timestamp { return 'clock_timestamp()' }
 
+sub trouble_of_policies {
+    my $self   = shift;
+    my $table  = $self->{table};
+    my %needs  = ($table => 'rwd', "${table}_follower" => 'rw');
+    my ($user) = $self->{dbh}->selectrow_array('SELECT current_user');
+    my @found;
+    for my $name (sort keys %needs) {
+        my ($is_missing, $is_conditional) = $self->_policies($name, $needs{$name});
+        my ($verdict,    $hides) = $is_missing ? ('wrong', 'hides') : $is_conditional ? ('warning', 'may hide') : next;
+        @found = (
+            $verdict,
+            "$hides rows of $name from the user $user by row-level security",
+            "CREATE POLICY follower ON $name TO $user USING (true), or ALTER ROLE $user BYPASSRLS"
+        ) if $is_missing || !@found;
+    }
+    return @found;
+}
+
+sub troubles {
+    my $self = shift;
+    my ($has_trigger) = $self->{dbh}->selectrow_array(
+        q{SELECT count(*) FROM pg_trigger WHERE tgrelid = ?::regclass AND tgname = 'notify' AND tgenabled IN ('A', 'O')},
+        undef, $self->{table}
+    );
+    return if $has_trigger;
+    return [
+        'warning',
+        'has no trigger that notifies the follower, so a commit waits up to a second (--poll)',
+        'Unless that is on purpose, make the one that eventsource outbox --schema pg prints.'
+    ];
+}
+
 # Private methods
+
+# Whether row-level security lets this user not do all of the acts with rows (the letters of pg_policy), and whether it does so
+# under a condition.
+sub _policies {
+    my ($self, $table, $acts) = @_;
+    my $mine =
+        '0 = ANY (polroles) OR EXISTS (SELECT 1 FROM unnest(polroles) AS role WHERE pg_has_role(role, \'USAGE\'))';
+    my $qual = q{coalesce(pg_get_expr(polqual, polrelid), 'true') = 'true'};
+    return $self->{dbh}->selectrow_array(
+        "SELECT NOT bool_and(any_of), NOT bool_and(all_of) FROM (SELECT coalesce(bool_or(polpermissive), false) AS any_of,"
+            . " coalesce(bool_or(polpermissive AND $qual) AND bool_and(polpermissive OR $qual), false) AS all_of"
+            . ' FROM regexp_split_to_table(?, \'\') AS act LEFT JOIN pg_policy'
+            . " ON polrelid = ?::regclass AND polcmd IN ('*', act::\"char\") AND ($mine)"
+            . ' WHERE row_security_active(?::regclass) GROUP BY act) AS acts',
+        undef, $acts, $table, $table
+    );
+}
 
 # The row with a number, if it is still there. If one of its texts cannot be converted, all are the bytes that the database has.
 sub _row {

@@ -35,9 +35,8 @@ sub caution {
     my $is_mended = $minor > $MENDED || defined $MENDED{$minor} && $release >= $MENDED{$minor};
     my ($journal) = $self->{dbh}->selectrow_array('PRAGMA journal_mode');
     return undef if $is_mended || $journal ne 'wal';
-    return
-        "SQLite $version may lose commits with journal_mode = WAL (https://sqlite.org/wal.html#walresetbug): use 3.51.3 or"
-        . ' newer in all programs, or another journal_mode';
+    return "With journal_mode = WAL, SQLite before 3.51.3 may lose a commit, although very rarely"
+        . " (https://sqlite.org/wal.html#walresetbug); this one is $version.";
 }
 
 # Another file may have been moved to the place of the one that is open, such as a backup. With a WAL no statement fails then.
