@@ -164,9 +164,7 @@ sub attach {
     $self->bound_statements($seconds || 4);
     $self->prepare_handle;
     my $version = $self->_version;
-    my ($verdict, $clause, $remedy) = $self->trouble_of_policies;
-    my $trouble = $verdict && "the table $clause: $remedy";
-    die "$trouble\n" if $verdict && $verdict eq 'wrong';
+    my $caution = $self->check_policies;
     $self->_restore_lease if !defined $version;
     my $problem = $self->problem_of_version;
     die "$problem\n" if defined $problem;
