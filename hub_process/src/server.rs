@@ -202,8 +202,10 @@ impl Server {
         self.ask_for_store(now);
         self.send_log();
         self.flush_responses(now);
-        let has_begun = !self.arrival.is_waiting() && self.current.stored().is_none_or(|stored| stored.has_begun());
-        if let Some(upgrading) = self.control.take_upgrade(|asked| has_begun || now >= asked + BEGIN_WITHIN) {
+        // A store that has just begun, or lost its connection, is soon up.
+        let is_up = self.current.stored().is_none_or(|stored| stored.has_begun() && stored.is_up());
+        let may_begin = is_up && !self.arrival.is_waiting();
+        if let Some(upgrading) = self.control.take_upgrade(|asked| may_begin || now >= asked + BEGIN_WITHIN) {
             self.upgrade(&upgrading);
         }
         if let Some(wanted) =

@@ -124,6 +124,16 @@ fn an_upgrade_keeps_streams_and_ids() {
 }
 
 #[test]
+fn no_signal_for_the_process_interrupts_a_thread_of_its_store() {
+    let scene = Scene::new();
+    let pid = scene.client_with(in_file(&scene)).welcome().pid;
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("a process").flatten();
+    let statuses = threads.map(|thread| fs::read_to_string(thread.path().join("status")).expect("a thread"));
+    let of_store: Vec<_> = statuses.filter(|status| status.starts_with("Name:\tstore\n")).collect();
+    assert!(of_store.len() == 1 && of_store[0].contains("SigBlk:\tfffffffe7ffbfa07"), "{of_store:?}");
+}
+
+#[test]
 fn only_evicted_events_cause_a_gap_after_a_restart() {
     let scene = Scene::new();
     let mut small = in_file(&scene);

@@ -10,8 +10,9 @@ const REFUSED: &str =
                        or allow clone3 in the seccomp profile of the container";
 
 /// Starts a thread that no signal handler ever runs on: perl's handlers would crash there, because no interpreter belongs to
-/// the thread. Signals that the thread itself causes, such as a fault, are not blocked. Fails if the system cannot create a
-/// thread.
+/// the thread. A signal for the process does not interrupt the thread's system calls either, so that no client of a store takes
+/// it for a failure. Signals that the thread itself causes, such as a fault, are not blocked. Fails if the system cannot create
+/// a thread.
 pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     let before = block_signals();
     let thread = Builder::new().name(name.into()).spawn(body);

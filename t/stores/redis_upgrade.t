@@ -38,6 +38,8 @@ burst($machine, 3);
 has_burst($client, 3);
 is $client->gaps, 0, 'no gap';
 $client->leave;
+my @refused = grep { length } map { $machine->upgrade } 1 .. 30;
+is_deeply \@refused, [], 'a hub whose store has only just begun is upgraded as soon as that is up';
 $machine->end_ok;
 
 done_testing;

@@ -31,6 +31,7 @@ mod ticket_keys;
 mod upkeep;
 
 use super::{Delivered, Engine, StoreEnd, StoreReport};
+use eventsource_xs::remote::calls::spawn_thread;
 use eventsource_xs::runtime::{monotonic, wall};
 use eventsource_xs::wire::{Failure, FileSettings};
 use eventsource_xs::ErrorCode;
@@ -66,8 +67,7 @@ fn start_in(surroundings: Surroundings, settings: FileSettings, end: StoreEnd) -
             reporter.report(StoreReport::CannotBegin { failure, retries: false });
         }
     };
-    std::thread::Builder::new().name("store".into()).spawn(run)?;
-    Ok(())
+    spawn_thread("store", run).map(drop)
 }
 
 /// The machine, as a store knows it.

@@ -253,13 +253,18 @@ impl Reporter {
         change(&mut self.shared.lock().status);
     }
 
-    /// Takes note whether the store takes events, from this time on.
+    /// Takes note whether the store takes events, from this time on. The wire thread may wait for that.
     pub fn set_up(&self, is_up: bool, now: u64) {
+        let mut has_changed = false;
         self.update(|status| {
-            if status.is_up != is_up || status.since == 0 {
+            has_changed = status.is_up != is_up;
+            if has_changed || status.since == 0 {
                 (status.is_up, status.since) = (is_up, now);
             }
         });
+        if has_changed {
+            self.wire_thread.notify();
+        }
     }
 
     /// Takes note of an error.

@@ -7,6 +7,8 @@ use crate::store::{Draft, StoreCommand};
 use eventsource_xs::hub::EndRequest;
 use eventsource_xs::wire::RedisSettings;
 use eventsource_xs::ErrorCode;
+use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 fn code(end: &End) -> Option<ErrorCode> {
@@ -86,6 +88,30 @@ fn a_connection_that_swallows_answers_is_noticed_and_nothing_is_repeated() {
         assert!(a.store.status().reconnects > 0);
         assert_eq!(Node::ready(&settings(&redis.url())).texts(), ["swallowed"]);
     }
+}
+
+#[test]
+fn a_process_that_is_stopped_and_continues_takes_no_signal_for_a_failure() {
+    let redis = redis!();
+    let mut a = Node::ready(&settings(&redis.url()));
+    a.until("up", |node| node.store.status().is_up);
+    let since = a.store.status().since;
+    for thread in fs::read_dir("/proc/self/task").expect("threads").flatten() {
+        // A thread may end meanwhile.
+        let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        if status.starts_with("Name:\tredis-") {
+            assert!(status.contains("SigBlk:\tfffffffe7ffbfa07"), "no signal runs or interrupts it: {status}");
+        }
+    }
+    for number in 0..20 {
+        // Continued by another process, as a debugger, `docker pause` or a shell does.
+        let signals = format!("kill -STOP {0}; kill -CONT {0}", std::process::id());
+        assert!(Command::new("sh").args(["-c", &signals]).status().expect("a shell").success());
+        assert!(a.publish(&number.to_string()).is_stored());
+        let status = a.store.status();
+        assert_eq!((status.is_up, status.since, status.reconnects, &*status.last_error), (true, since, 0, ""));
+    }
+    assert_eq!((a.texts().len(), a.logs.len()), (20, 1));
 }
 
 #[test]

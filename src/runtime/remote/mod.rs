@@ -45,6 +45,7 @@ pub mod calls {
         connect_at_once, defer_accept, limit_unsent, own_user, peer_process, peer_user, receive, send, Wait,
     };
     pub use crate::sys::standard_error;
+    pub use crate::sys::thread::spawn as spawn_thread;
 }
 
 pub use super::process::shutdown;

@@ -3,7 +3,10 @@
 use super::ANSWER;
 use eventsource_xs::remote::calls::random;
 use redis::{from_redis_value, Cmd, Connection, FromRedisValue, ParsingError, RedisError, Value};
+use std::error::Error;
 use std::fmt;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A connection.
@@ -64,7 +67,7 @@ impl RedisConnection {
         let mut answers = [(); N].map(|()| Ok(Value::Nil));
         for answer in &mut answers {
             *answer = match self.receive() {
-                Err(cut @ (CallError::Invalid(_) | CallError::Cut(_))) => return Err(cut),
+                Err(cut) if !matches!(cut, CallError::Refused { .. }) => return Err(cut),
                 answer => answer,
             };
         }
@@ -79,6 +82,9 @@ pub enum CallError {
     Invalid(String),
     /// The connection cannot be made, or broke, or is silent.
     Cut(String),
+    /// The process was stopped and continues, or a debugger has looked at it (the other signals are blocked). Nothing is wrong
+    /// with Redis, but the crate has lost count of the answers, so the connection has to be made anew, at once.
+    Interrupted,
     /// Redis refuses a command: the first word of its answer, such as `OOM`, and all of it.
     Refused { code: String, message: String },
 }
@@ -107,6 +113,7 @@ impl fmt::Display for CallError {
         match self {
             Self::Invalid(why) => write!(out, "is not usable: {why}"),
             Self::Cut(why) => write!(out, "cannot be reached: {why}"),
+            Self::Interrupted => write!(out, "was not heard: the process was stopped"),
             Self::Refused { message, .. } => write!(out, "refuses: {message}"),
         }
     }
@@ -124,10 +131,17 @@ impl From<RedisError> for CallError {
                 let code = error.code().unwrap_or("ERR").to_owned();
                 Self::Refused { code, message: error.to_string() }
             }
+            _ if is_interrupted(&error) => Self::Interrupted,
             _ if error.is_timeout() => Self::Cut(format!("no answer ({error})")),
             _ => Self::Cut(error.to_string()),
         }
     }
+}
+
+fn is_interrupted(error: &RedisError) -> bool {
+    let shared = error.source().and_then(|cause| cause.downcast_ref::<Arc<dyn Error + Send + Sync>>());
+    let cause = shared.and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::Interrupted)
 }
 
 impl From<ParsingError> for CallError {

@@ -83,14 +83,13 @@ mod writer;
 
 use super::{Delivered, Engine, StoreEnd};
 use endpoint::Endpoint;
-use eventsource_xs::remote::calls::random;
+use eventsource_xs::remote::calls::{random, spawn_thread};
 use eventsource_xs::wire::RedisSettings;
 use reader::Reader;
 use shared::Shared;
 use std::io;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Weak};
-use std::thread;
 use std::time::Duration;
 use writer::Writer;
 
@@ -118,13 +117,13 @@ impl Engine for RedisSettings {
         let endpoint = Endpoint { settings: self.clone() };
         if endpoint.has_sentinels() {
             let (shared, endpoint) = (Arc::downgrade(&shared), endpoint.clone());
-            thread::Builder::new().name("redis-sentinels".into()).spawn(move || ask_sentinels(&shared, &endpoint))?;
+            spawn_thread("redis-sentinels", move || ask_sentinels(&shared, &endpoint))?;
         }
         let reader = Reader::new(Arc::clone(&shared), endpoint.clone(), hub, &producer);
         let writer = Writer::new(Arc::clone(&shared), endpoint, &producer, end.commands);
         let also = Arc::clone(&shared);
-        thread::Builder::new().name("redis-reader".into()).spawn(move || guard(&also, || reader.run()))?;
-        thread::Builder::new().name("redis-writer".into()).spawn(move || guard(&shared, || writer.run()))?;
+        spawn_thread("redis-reader", move || guard(&also, || reader.run()))?;
+        spawn_thread("redis-writer", move || guard(&shared, || writer.run()))?;
         Ok(())
     }
 }
@@ -142,7 +141,7 @@ fn guard(shared: &Shared, run: impl FnOnce()) {
 /// thread of its own: what they say matters only while the master does not answer, or is cut off from them.
 fn ask_sentinels(shared: &Weak<Shared>, endpoint: &Endpoint) {
     loop {
-        thread::sleep(ASK_SENTINELS);
+        std::thread::sleep(ASK_SENTINELS);
         let Some(target) = shared.upgrade().map(|shared| shared.lock().target.clone()) else { return };
         let other = target.and_then(|target| endpoint.other_master(&target.url));
         // The store does not wait for this thread to end.

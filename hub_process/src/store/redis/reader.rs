@@ -121,7 +121,7 @@ impl Reader {
         self.shared.reporter.set_read(Some(Instant::now()));
         self.shared.update(|state| {
             state.last_round = Instant::now();
-            if state.target.is_none() {
+            if state.target.as_ref().is_none_or(|target| target.url != connection.url) {
                 let (generation, url) = (state.generation, connection.url.clone());
                 state.target = Some(Target { url, keys: position.keys.clone(), generation });
             }

@@ -4,12 +4,12 @@
 
 use super::connection::CallError;
 use super::endpoint::Endpoint;
+use eventsource_xs::remote::calls::spawn_thread;
 use eventsource_xs::wire::RedisSettings;
 use redis::{cmd, RedisConnectionInfo};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::mpsc;
-use std::thread;
 use std::time::Instant;
 
 impl Endpoint {
@@ -27,7 +27,7 @@ impl Endpoint {
         for host in hosts.clone() {
             let (endpoint, answer) = (self.clone(), answer.clone());
             let ask = move || drop(answer.send(endpoint.ask(&host)));
-            let started = thread::Builder::new().name("redis-ask".into()).spawn(ask);
+            let started = spawn_thread("redis-ask", ask);
             started.map_err(|error| CallError::Cut(error.to_string()))?;
         }
         drop(answer);

@@ -57,6 +57,8 @@ pub struct Writer {
     session: Option<Session>,
     next_attempt: Instant,
     backoff: Backoff,
+    /// True if the connection is made anew because a signal has interrupted a wait: meanwhile the store is as up as before.
+    was_interrupted: bool,
     is_closing: bool,
 }
 
@@ -77,6 +79,7 @@ impl Writer {
             session: None,
             next_attempt: now,
             backoff: Backoff::new(),
+            was_interrupted: false,
             is_closing: false,
         }
     }
@@ -92,7 +95,8 @@ impl Writer {
                 self.disconnect(&fault);
             }
             let is_up = self.is_ready();
-            self.shared.update(|state| state.is_writer_up = is_up);
+            self.was_interrupted &= !is_up;
+            self.shared.update(|state| state.is_writer_up = is_up || self.was_interrupted && state.is_writer_up);
             self.shared.refresh();
         }
         if let Some(session) = &mut self.session {
@@ -229,6 +233,11 @@ impl Writer {
     }
 
     fn disconnect(&mut self, fault: &CallError) {
+        self.was_interrupted = matches!(fault, CallError::Interrupted);
+        if self.was_interrupted {
+            self.drop_session();
+            return;
+        }
         self.shared.record(fault);
         if self.drop_session() {
             self.shared.reporter.update(|status| status.reconnects += 1);
@@ -289,7 +298,7 @@ impl Writer {
         session.connection.set_read_timeout(ANSWER + timeout)?;
         session.connection.send(&bytes)?;
         let (stored, fault) = self.take_answers(session, counts);
-        let is_cut = matches!(fault, Some(CallError::Cut(_) | CallError::Invalid(_)));
+        let is_cut = fault.as_ref().is_some_and(|fault| !matches!(fault, CallError::Refused { .. }));
         self.keep_ids(&stored, &session.target);
         if self.replicas.are_needed() && !is_cut {
             let answer = session.connection.receive();

@@ -30,6 +30,9 @@ impl Reader {
                 Err(fault) => Some(fault),
             };
             let Some(fault) = fault else { return };
+            if matches!(fault, CallError::Interrupted) {
+                continue;
+            }
             if was_ready {
                 backoff = Backoff::new();
                 self.shared.reporter.update(|status| status.reconnects += 1);
