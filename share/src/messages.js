@@ -12,10 +12,10 @@
 // bye        tab to worker          bye                             the stream ends if it was the last tab
 // alive      worker to tab          alive: the name of a lock       when the tab is granted it, that worker has ended: the tab
 //                                                                   joins the next one
-// welcome    stream to the tab of   welcome: the place; entries;    a tab that is still where it asked (asked) dispatches the
-//            the hello              asked: the id in the hello      entries, takes the place, and follows the stream
-// leads      a new stream to all    leads, and those of a welcome   a tab that follows no stream says hello; one that has no
-//                                   for tabs without an id          id is welcomed
+// welcome    stream to the tab of   welcome: the place; entries;    a tab of this owner that is still where it asked (asked)
+//            the hello; at first    asked: the id in the hello; '': dispatches the entries, takes the place, and follows the
+//            to all                 to tabs without one             stream
+// leads      a new stream to all    leads                           a tab that follows no stream says hello
 // entries    stream to all          entries                         a tab that follows dispatches them; it says hello again
 //                                                                   if one is not the next after its own
 // state      stream to all, and to  readyState, status, reason,     the events open, error and transport, and the end. reason:
@@ -30,7 +30,7 @@
 
 import { now } from './clock.js';
 
-export const NAME = 'eventsource-hub 6';  // the number is that of the messages, and of the bundles
+export const NAME = 'eventsource-hub 7';  // the number is that of the messages, and of the bundles
 export const CONNECTING = 0, OPEN = 1, CLOSED = 2;
 export const FINISHED = 'eventsource-finished';  // the id of a stream that its server has finished
 export const MAX_DELAY = 3e4;             // ms between two attempts, unless Retry-After says more; until an answer

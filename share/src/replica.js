@@ -2,6 +2,9 @@
 // before it: so a tab knows whether it is the next one; without a type it is an id only. The entries of a state are no
 // history, until it is complete: each has the name of that state.
 
+// Names an event: that of a state, and an older one after a gap, say nothing of what came between.
+export const markOf = ({ inState, line, id }) => [inState ?? line, id] + '';
+
 export class Replica {
   #request;
   #ring = [];
@@ -13,7 +16,8 @@ export class Replica {
   inState;                                // the name of the state that is not complete
   owner;                                  // whose stream it is
   line;                                   // what counts together: a gap begins another line
-  count = 0;                              // entries with an id of their own
+  mark;                                   // of the last event: positions follow it, which a replay does not repeat
+  count = 0;                              // events with an id of their own
   hasPositions = false;                   // its server sends them, as a hub does
 
   constructor(request, { entries = [], ...place } = {}) {
@@ -40,6 +44,10 @@ export class Replica {
     return this.#state.values();
   }
 
+  isEvent({ type } = {}) {
+    return type && type !== this.#request.gap && type !== this.#request.position;
+  }
+
   add(entry) {
     const { gap, position, history } = this.#request;
     const { type, data, id, prev, at } = entry;
@@ -47,11 +55,14 @@ export class Replica {
     this.last = id;
     this.inState = type === position ? undefined : entry.inState;
     this.hasPositions ||= !type || type === position;
-    if (id !== prev) this.count++;
+    if (id !== prev && this.isEvent(entry)) {
+      this.count++;
+      this.mark = markOf(entry);
+    }
     if (completes) this.isComplete = true;
     if (type === gap) {
       this.isComplete &&= false;
-      this.line = entry.line;
+      this.line = this.mark = entry.line;
       this.#ring = [];
       this.#state.clear();
       this.#size = 0;

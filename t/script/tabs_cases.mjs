@@ -53,6 +53,57 @@ const CASES = {
     ];
   },
 
+  // Those that were opened meanwhile have positions that the restored page has not, and that no replay repeats.
+  async 'a page is restored, and another channel was busy while it was away'(hasWorker) {
+    const {browser, open, pass, publish} = begin({hasWorker, keepalive: 5});
+    const early = open(), other = open();
+    await pass(5);
+    publish(3);
+    await pass(1);
+    browser.freeze(early);
+    const late = [open(), open()];
+    await pass(1);
+    browser.close(other);
+    for (let count = 0; count < 10; count++) {
+      publish(1, {isElsewhere: true});
+      await pass(6);
+    }
+    browser.kill(browser.reader);         // the worker, or one of them
+    publish(1, {isElsewhere: true});
+    browser.thaw(early);
+    await pass(25);
+    publish(1);
+    await pass(1);
+    return [
+      [early.received, [...ids(1, 3), '1-15']],
+      ...late.filter(({isDead}) => !isDead).map(({received}) => [received, ['1-15']]),
+    ];
+  },
+
+  // It comes back without an id, and to the stream of the other user's tab before the head of that has come.
+  async 'a page is restored when another user has logged in'(hasWorker) {
+    const {browser, open, pass, publish} = begin({hasWorker});
+    const seen = page => {
+      page.users = [];
+      page.hub.addEventListener('message', ({data}) => page.users.push(data));
+      return page;
+    };
+    browser.proxy = 'mute';
+    const early = seen(open());
+    await pass(1);
+    browser.freeze(early);
+    browser.users.push('bob');
+    browser.proxy = undefined;
+    browser.lateDelay = () => 400;
+    const late = seen(open());
+    await pass(0.1);
+    browser.thaw(early);
+    await pass(5);
+    publish(1);
+    await pass(1);
+    return [[[early.users, early.hub.readyState, late.users], [[], 2, ['bob']]]];
+  },
+
   // The id of the first event of the state is that of before the gap.
   async 'a page leaves between a gap and the state'(hasWorker) {
     const {server, browser, open, pass, publish} = begin({hasState: true, kept: 5, hasWorker, keepalive: 15});

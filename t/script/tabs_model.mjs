@@ -2,10 +2,10 @@
 //
 // The script, as script_app serves it, runs once for each tab and worker, in a browser and on a network whose clock, order and
 // delays a seed decides: workers and leading tabs are killed, or hang and wake up, pages come to the back/forward cache and return,
-// connections are cut or die, the hub restarts without its history, the state comes slowly, the clock is set, and another user
-// logs in. Each tab is compared with the log of the hub: it has each event of its user once and in order, or is told of a gap;
-// its map is the state of the hub as of its position. While nothing hinders it, it has all within seconds. The model prints a
-// line for each seed that fails, and the counts of all.
+// connections are cut or die, the hub restarts without its history, another channel of it is busy, heads, locks and the state come
+// slowly, the clock is set, and other users log in. Each tab is compared with the log of the hub: it has each event of its user
+// once and in order, or is told of a gap; its map is the state of the hub as of its position. While nothing hinders it, it has all
+// within seconds. The model prints a line for each seed that fails, and the counts of all.
 
 import {readFileSync} from 'node:fs';
 import {fileURLToPath} from 'node:url';
@@ -81,10 +81,12 @@ class Schedule {
   }
 }
 
-// The hub, as far as a stream shows it: epochs, ids, history, state, gaps, positions; a rare channel, whose history keeps all.
+// The hub, as far as a stream shows it: epochs, ids, history, state, gaps, positions, also in the place of a keepalive; a rare
+// channel, whose history keeps all; and another channel (isElsewhere), to which no stream is subscribed.
 class Server {
   epoch = 1;
-  log = [];           // events, with their numbers within the epoch
+  logs = new Map([[1, []]]);  // of each epoch: events, with their numbers within it
+  #own = [];          // the numbers of the events of streams
   lost = 0;           // the last number that the history has not
   streams = new Set();
   requests = 0;
@@ -93,12 +95,18 @@ class Server {
     Object.assign(this, {schedule, random, hasState, kept, hasIds});
   }
 
+  get log() { return this.logs.get(this.epoch) }
   get last() { return this.log.length }
   id(seq) { return `${this.epoch}-${seq}` }
 
+  // The events of streams after a number.
+  after(seq, epoch = this.epoch) { return this.logs.get(epoch).slice(seq).filter(({isElsewhere}) => !isElsewhere) }
+
   publish(event) {
     this.log.push({...event, seq: this.last + 1});
-    this.lost = Math.max(this.lost, this.last - this.kept);
+    if (event.isElsewhere) return;
+    this.#own.push(this.last);
+    this.lost = this.#own.at(-1 - this.kept) ?? 0;
     for (const stream of [...this.streams]) {
       stream.send(this.text(this.log.at(-1), stream.user));
       if (stream.isPoll) stream.finish();
@@ -107,16 +115,16 @@ class Server {
 
   text({seq, key, isForgotten}, user) {
     const id = this.id(seq);
-    if (!this.hasIds) return `data: ${JSON.stringify({id, key})}\n\n`;
+    if (!this.hasIds) return `data: ${JSON.stringify({id, key, user})}\n\n`;
     if (key === undefined) return `data: ${user}\nid: ${id}\n\n`;
     const data = JSON.stringify({channel: 'c', key, ...isForgotten ? {forget: true} : {data: id}});
     return `data: ${data}\nid: ${id}\n\n`;
   }
 
   // The newest event of each key as of a number.
-  state(through = this.last) {
+  state(through = this.last, epoch = this.epoch) {
     const newest = new Map();
-    for (const event of this.log.slice(0, through).filter(({key}) => key !== undefined)) {
+    for (const event of this.logs.get(epoch).slice(0, through).filter(({key}) => key !== undefined)) {
       newest.delete(event.key);
       if (!event.isForgotten) newest.set(event.key, event);
     }
@@ -124,8 +132,8 @@ class Server {
   }
 
   restart() {
-    this.epoch++;
-    this.log = [];
+    this.logs.set(++this.epoch, []);
+    this.#own = [];
     this.lost = 0;
     for (const stream of this.streams) stream.cut();
   }
@@ -141,17 +149,24 @@ class Server {
     if (this.keepalive) this.keepAlive(stream, wait === undefined ? 2 : this.keepalive);
     if (wait === undefined) return;
     stream.isPoll = true;
-    if (!wait || lastId !== this.id(this.last)) stream.finish();
-    else this.schedule.after(wait * 1000 * (1 - this.random.next() / 4), null, () => stream.finish());
+    const [, epoch, seq] = /^(\d+)-(\d+)$/.exec(lastId ?? '') ?? [];
+    if (!wait || +epoch !== this.epoch || this.after(+seq).length) stream.finish();
+    else this.schedule.after(wait * 1000 * (1 - this.random.next() / 4), null, () => stream.finish(this.position(stream)));
   }
 
   // The first one comes early.
   keepAlive(stream, seconds) {
     this.schedule.after(seconds * 1000, null, () => {
       if (!this.streams.has(stream)) return;
-      stream.send(':\n\n');
+      stream.send(this.position(stream) || ':\n\n');
       this.keepAlive(stream, this.keepalive);
     });
+  }
+
+  // The block that says how far a stream is, if its client does not know.
+  position(stream) {
+    const id = this.id(this.last);
+    return !this.hasIds || stream.lastId === id ? '' : `${this.hasState ? 'event: position\ndata\n' : ''}id: ${id}\n\n`;
   }
 
   replay(lastId, user) {
@@ -161,7 +176,7 @@ class Server {
     const isOurs = +epoch === this.epoch && +seq <= this.last;
     const isKnown = isOurs && reported !== '0';
     this.hasGapAgain ||= isOurs && !isKnown;
-    const missed = isKnown && this.log.slice(+seq).map(event => this.text(event, user)).join('');
+    const missed = isKnown && this.after(+seq).map(event => this.text(event, user)).join('');
     if (isKnown && +seq >= this.lost) return `retry: 100\nid: ${this.id(seq)}\n\n${missed}${position}`;
     const state = ':state\n' + 'retry: 100\n\n';
     const gap = lastId ? 'event: gap\ndata: {"reason":"evicted"}\n' : '';
@@ -178,7 +193,7 @@ class Server {
     const here = this.id(from) + (from < this.lost ? `-${this.lost}` : '');
     const isTold = isOurs && reported >= Math.max(1, this.lost);
     const begin = isTold ? `retry: 100\nid: ${here}\n\n` : `retry: 100\nid: ${this.id(from)}-0\n\n${gap}id: ${here}\n\n`;
-    return begin + this.log.slice(from).map(event => this.older(event, user)).join('');
+    return begin + this.after(from).map(event => this.older(event, user)).join('');
   }
 
   // After a gap an event of before it is followed by a position, which says that the gap has been reported.
@@ -207,9 +222,13 @@ class Stream {
     this.pump();
   }
 
+  // The last id that was sent.
+  get lastId() { return /.*^id: (\S+)$/ms.exec(this.#all)?.[1] }
+
   // The server ends it.
-  finish() {
+  finish(last = '') {
     if (this.isOver || this.isDead) return;
+    this.send(last);
     this.isEnding = true;
     this.server.streams.delete(this);
     this.onfinish?.(this.#all);
@@ -287,6 +306,7 @@ class Browser {
   cached = 0;
   cuts = 0;
   swallowed = 0;                          // streams that were asked for, and never answered
+  late = 0;                               // ms by which heads and locks may come later
   troubledUntil = 0;                      // a request has no answer yet, or one after a refusal is late
   storage = {};
   warnings = [];                          // of pages; those of a worker are out of sight
@@ -307,6 +327,8 @@ class Browser {
   get rate() { return this.slow && !this.isCalm ? this.slow : 1e6 }
 
   delay() { return this.isAtRest ? 1 : this.random.pick([0, 0, 1, 1, 2, 5, 20, 100]) }
+
+  lateDelay() { return this.delay() + (this.late && !this.isCalm ? this.random.below(this.late) : 0) }
 
   // Messages of one sender to one receiver, in order. Those to one that is slow come late.
   pipe(process) {
@@ -425,7 +447,7 @@ class Browser {
         }
         process.streams = (process.streams ?? new Set()).add(stream);
         const late = this.proxy === 'lags' ? random.below(6000) : 0;
-        const answer = () => schedule.after(this.delay() + late, process, () => resolve({
+        const answer = () => schedule.after(this.lateDelay() + late, process, () => resolve({
           status: 200, ok: true, body: stream.body, headers: new Headers(asked),
         }));
         stream.onfinish = text => {
@@ -482,7 +504,7 @@ class Browser {
       const grant = () => {
         if (queue[0] !== entry || entry.isGranted) return;
         entry.isGranted = true;
-        this.schedule.after(this.delay(), process, async () => {
+        this.schedule.after(this.lateDelay(), process, async () => {
           if (queue[0] !== entry) return;
           entry.isHeld = true;
           await callback({});
@@ -622,7 +644,8 @@ class Browser {
 
   // The process that reads the stream.
   get reader() {
-    return [this.worker, ...this.pages].find(process => process && !process.isDead && process.streams?.size);
+    const reading = [...this.server.streams].map(({process}) => process);
+    return [...reading, this.worker, ...this.pages].find(process => process && !process.isDead && process.streams?.size);
   }
 }
 
@@ -640,9 +663,9 @@ class Check {
   #from;                                  // after a gap it lacks what had been lost then, but has what was rare after this
   #reported;
 
-  constructor(page, server, logs, users) {
+  constructor(page, server, users) {
     const {hub} = page;
-    Object.assign(this, {hub, page, server, logs, users, map: hub.state('c')});
+    Object.assign(this, {hub, page, server, users, map: hub.state('c')});
     hub.addEventListener('gap', ({lastEventId}) => {
       // The hub would answer its id with one: what follows is lost, or another user's. A part of the state says nothing of the
       // rest; if such a stream was cut, the hub has sent the gap.
@@ -665,8 +688,17 @@ class Check {
     const {server} = this;
     const stream = [...this.page.streams ?? server.streams].at(-1), {epoch, last} = server;
     server.schedule.after(1000, this.page, () => {
-      if (!server.hasState && !this.events && !this.gaps && server.streams.has(stream) && !stream.held) this.#first ??= [epoch, last + 1];
+      if (!server.hasState && !this.events && !this.gaps && server.streams.has(stream) && !stream.held) this.#first ??= [epoch, last];
     });
+  }
+
+  // The number of the next event of an epoch.
+  #next([epoch, seq]) { return this.server.after(seq, epoch)[0]?.seq }
+
+  // The first request of a page may come after a login, and be answered with what a proxy has kept of before.
+  #isOf(user, id) {
+    this.user ??= this.users.slice(this.page.browser.cached ? 0 : this.page.opened - 1).includes(user) && user;
+    if (user !== this.user) this.#fail(`of ${this.user} has ${id} of ${user}`);
   }
 
   #event(id, isPlain, data) {
@@ -678,12 +710,10 @@ class Check {
     if (isPlain) {
       if (this.#plain.has(id)) this.#fail(`has ${id} twice`);
       this.#plain.add(id);
-      // The first request of a page may come after a login, and be answered with what a proxy has kept of before.
-      this.user ??= this.users.slice(this.page.browser.cached ? 0 : this.page.opened - 1).includes(data) && data;
-      if (data !== this.user) this.#fail(`of ${this.user} has ${id} of ${data}`);
+      this.#isOf(data, id);
     }
-    if (!this.#isPartial && (epoch !== lastEpoch || seq !== last + 1)) this.#fail(`has ${id} after ${lastEpoch}-${last}`);
-    if (this.events === 1 && !this.gaps && this.#first && (epoch !== this.#first[0] || seq > this.#first[1])) {
+    if (!this.#isPartial && (epoch !== lastEpoch || seq !== this.#next(this.#last))) this.#fail(`has ${id} after ${lastEpoch}-${last}`);
+    if (this.events === 1 && !this.gaps && this.#first && (epoch !== this.#first[0] || seq > this.#next(this.#first))) {
       this.#fail(`begins with ${id} after ${this.#first.join('-')}`);
     }
     const isCurrent = epoch === this.server.epoch;
@@ -696,16 +726,16 @@ class Check {
 
   // An event after a gap that has said what was lost.
   #rest(seq) {
-    const {log} = this.server;
-    const next = log.find(event => event.seq > this.#from && (event.isRare || event.seq > this.#reported));
+    const next = this.server.after(this.#from).find(({isRare, seq}) => isRare || seq > this.#reported);
     if (next.seq !== seq) this.#fail(`has ${seq} and not ${next.seq} after the gap at ${this.#from}-${this.#reported}`);
     this.#from = seq;
   }
 
   // A stream without ids cannot resume, and what a leader sent last may come after what the next one sends. But no event comes
   // twice.
-  #once({id}) {
+  #once({id, user}) {
     this.events++;
+    this.#isOf(user, id);
     if (this.#plain.has(id)) this.#fail(`has ${id} twice`);
     this.#plain.add(id);
     this.#last = id.split('-').map(Number);
@@ -714,8 +744,9 @@ class Check {
   #position(id) {
     const [epoch, seq, reported] = id.split('-').map(Number);
     this.#isBeforeGap = reported === 0;
-    if (this.#isPartial) this.#last = [epoch, seq];
-    else if (`${this.#last}` !== `${[epoch, seq]}`) this.#fail(`has the position ${id} after ${this.#last.join('-')}`);
+    const isHere = epoch === this.#last[0] && this.#next(this.#last) === this.#next([epoch, seq]);
+    if (!this.#isPartial && !isHere) this.#fail(`has the position ${id} after ${this.#last.join('-')}`);
+    this.#last = [epoch, seq];
     this.#isPartial = false;
   }
 
@@ -723,16 +754,17 @@ class Check {
   compare() {
     if (!this.server.hasState || this.#isPartial || this.#last[1] === 0) return;
     const [epoch, seq] = this.#last;
-    const expected = this.logs(epoch, seq).map(event => `${event.key}=${epoch}-${event.seq}`);
+    const expected = this.server.state(seq, epoch).map(event => `${event.key}=${epoch}-${event.seq}`);
     const found = [...this.map].map(([key, value]) => `${key}=${value}`);
     if (`${found.sort()}` !== `${expected.sort()}`) this.#fail(`its state as of ${epoch}-${seq} is ${found}, not ${expected}`);
   }
 
   get isDone() {
     const {server} = this;
-    if (!server.hasIds) return this.#last[1] >= server.last - 1;  // the stream may have been renewed while one of two came
-    if (this.#isPartial && !server.hasState) return this.hub.lastEventId === server.id(server.last);  // after a gap
-    return `${this.#last}` === `${[server.epoch, server.last]}` && !this.#isPartial;
+    const isAt = ([epoch, seq]) => epoch === server.epoch && !server.after(seq).length;
+    if (!server.hasIds) return server.after(this.#last[1]).length < 2;  // the stream may have been renewed while one of two came
+    if (this.#isPartial && !server.hasState) return isAt(this.hub.lastEventId.split('-').map(Number));  // after a gap
+    return isAt(this.#last) && !this.#isPartial;
   }
 
   get where() { return `${this.#last.join('-')}${this.#isPartial ? ' partial' : ''}, state ${this.hub.readyState}` }
@@ -743,23 +775,21 @@ class Check {
 async function runSeed(seed) {
   const random = randomOf(seed);
   const schedule = new Schedule();
-  const hasIds = random.chance(0.9), hasState = hasIds && random.chance(0.7);
+  const hasIds = random.chance(0.8), hasState = hasIds && random.chance(0.7);
   const server = new Server(schedule, random, hasState, random.pick([5, 1000, 1000]), hasIds);
   server.hasLaterState = seed % 3 === 0;  // channels with a state are subscribed to later: the gap before it has an id
   const browser = new Browser(schedule, random, server);
-  const hasWorker = random.chance(0.6), hasLogins = random.chance(0.3);
+  const hasWorker = random.chance(0.6), hasLogins = random.chance(0.5), isBusy = random.chance(0.5), isAlwaysBusy = random.chance(0.5), isQuiet = random.chance(0.3);
   browser.isDeaf = random.chance(0.05);
   const hasProxies = random.chance(0.5);
   const share = random.chance(0.9);
   server.keepalive = hasIds && random.pick([undefined, 5, 15]);
   server.polls = !!server.keepalive && random.chance(0.9);
   const options = {history: random.pick([1e6, 1e6, 500]), keepalive: server.polls ? random.pick([30, undefined]) : 30, share, start: random.pick([0, 0, -5]), ...hasIds || {key: 'key'}};
-  const old = new Map();
-  const logs = (epoch, seq) => epoch === server.epoch ? server.state(seq) : old.get(epoch).state(seq);
   const checks = [], late = [];
   const most = random.pick([5, 9, 20]);
   const keys = ['k1', 'k2', 'k3', 'k4', 'k5', 'k6'];
-  const check = page => new Check(page, server, logs, browser.users);
+  const check = page => new Check(page, server, browser.users);
   const open = () => checks.push(browser.open(hasWorker, options, check).check);
   const publish = () => {
     const key = random.chance(0.5) ? random.pick(keys) : undefined;
@@ -767,6 +797,11 @@ async function runSeed(seed) {
   };
   for (let at = 0; at < 5; at++) publish();
   open();
+  const beBusy = () => schedule.after(random.pick([500, 3000]), null, () => {
+    server.publish({isElsewhere: true});
+    if (!browser.isAtRest || isAlwaysBusy) beBusy();
+  });
+  if (isBusy) beBusy();
   const awake = () => browser.pages.filter(page => !page.isFrozen && !page.hangs);
   // The tabs that follow the stream. Another user may have ended it.
   const present = () => awake().filter(({hub, hasLeft, opened}) => !hasLeft && (hub.readyState !== 2 || opened >= browser.users.length && !browser.cached));
@@ -775,8 +810,16 @@ async function runSeed(seed) {
   // A tab leaves this way if three workers in a row end before it has heard them.
   const mayEnd = worker => schedule.now - worker?.began > 1500;
   const steps = {
-    publish: [30, publish],
+    publish: [isQuiet ? 5 : 30, publish],
     burst: [3, () => { for (let at = 0; at < 12; at++) publish() }],
+    // What reads the stream ends, and a page that was away longer than others is the first to come.
+    succeed: [3, () => {
+      const {reader} = browser, frozen = browser.pages.find(page => page.isFrozen);
+      if (!frozen || !reader || reader === browser.worker && !mayEnd(reader)) return;
+      browser.kill(reader);
+      browser.thaw(frozen);
+    }],
+    late: [2, () => { browser.late = random.pick([0, 500, 3000]) }],
     open: [6, () => browser.pages.length < most && open()],
     close: [3, () => browser.pages.length > 1 && browser.close(random.pick(browser.pages))],
     kill: [5, () => {
@@ -826,20 +869,24 @@ async function runSeed(seed) {
     dead: [2, () => { for (const stream of server.streams) stream.isDead = true }],
     cut: [3, () => { for (const stream of server.streams) stream.cut() }],
     restart: [1, () => {
-      const {log, epoch} = server;
-      old.set(epoch, {state: seq => server.state.call({log}, seq)});
       server.restart();
       for (let at = 0; at < 3; at++) publish();
     }],
-    login: [hasLogins ? 3 : 0, () => {
+    login: [hasLogins ? 5 : 0, () => {
       browser.users.push(random.pick(['nobody', 'ann', 'bob']));
+      if (random.chance(0.5) || browser.pages.length >= most) return;
+      // In a new tab, while the others are in the cache.
+      for (const page of awake()) browser.freeze(page);
+      open();
+      const page = random.pick(browser.pages.filter(page => page.isFrozen));
+      if (page) schedule.after(random.pick([0, 300, 3000]), null, () => page.isFrozen && browser.thaw(page));
     }],
     proxy: [hasProxies ? 4 : 0, () => {
       browser.proxy = random.pick([undefined, 'holds', 'holds', 'mute', 'starts', 'cuts', 'refuses', 'flaky', 'lags', 'swallows', server.polls && 'caches', server.polls && 'buffers']);
       if (random.chance(0.5)) for (const stream of [...server.streams]) stream.cut();
     }],
     drain: [hasProxies ? 1 : 0, () => { for (const stream of [...server.streams]) stream.finish() }],
-    rest: [hasProxies ? 2 : 0, () => schedule.until(schedule.now + random.pick([20000, 60000, 300000]))],
+    rest: [hasProxies || isBusy ? 2 : 0, () => schedule.until(schedule.now + random.pick([20000, 60000, 300000]))],
     slow: [3, () => { browser.slow = random.pick([500, 2000, undefined]) }],
     refuse: [2, () => {
       browser.troubledUntil = schedule.now + 20000;
@@ -875,7 +922,7 @@ async function runSeed(seed) {
         if (one) browser.freeze(one);
         random.pick([steps.publish, steps.burst])[1]();
         for (let count = random.pick([1, 3, 6]); count; count--) open();
-        await schedule.until(schedule.now + 1000);
+        await schedule.until(schedule.now + random.pick([1000, 40000]));
         for (const page of others) browser.close(page);
         if (mayEnd(browser.worker)) browser.kill(browser.worker);
         await schedule.until(schedule.now + random.pick([0, 1000, 10000]));
@@ -934,8 +981,8 @@ async function runSeed(seed) {
   await settle('at last');
   const {requests} = server;
   await schedule.until(schedule.now + 60000);
-  const isQuiet = hasIds && !hasProxies && !browser.isDeaf;
-  if (isQuiet && server.requests - requests > 7 * server.streams.size) late.push(`${server.requests - requests} requests in a minute of rest`);
+  const isCounted = hasIds && !hasProxies && !browser.isDeaf;
+  if (isCounted && server.requests - requests > 7 * server.streams.size) late.push(`${server.requests - requests} requests in a minute of rest`);
   const troubles = [...checks.flatMap(({troubles}) => troubles.slice(0, 3)), ...late];
   browser.pages = browser.pages.filter(page => !page.hasLeft);
   const expected = share ? Math.min(1, browser.pages.length) : browser.pages.length;

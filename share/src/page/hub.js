@@ -144,8 +144,8 @@ export class Hub extends EventTarget {
       console.warn(`${this.url}: it came back as another user's stream, so it ends: see "Who reads" in EventSource::Browser`);
     }
     if (leads) this.greet();
-    // A welcome may be late, and answer what the tab has asked before. That of a new stream may be another user's.
-    if (welcome && (asked !== replica.last || leads && welcome.owner && welcome.owner !== replica.owner)) return;
+    // A welcome may be late, and answer what the tab has asked before. One for all tabs may be another user's.
+    if (welcome && (asked !== replica.last || welcome.owner !== (replica.owner ?? welcome.owner))) return;
     if (welcome || this.#isFollowing) {
       if (readyState === OPEN && this.readyState === CONNECTING) {
         this.readyState = OPEN;

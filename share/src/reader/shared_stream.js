@@ -11,6 +11,7 @@ export class SharedStream {
   #mayRestartUntil;
   #reader;
   #waiting = new Map();
+  #isNew;                                 // no head has come
   #state;                                 // what tabs are told of it; nothing before the first attempt has failed
 
   // send(message, to): to one tab, or to all. It may begin again, where a tab is that comes: the first to come may have been
@@ -27,9 +28,11 @@ export class SharedStream {
   #begin(seed) {
     this.#reader?.close();
     this.#state = {};
+    this.#isNew = true;
     this.#replica = new StreamLog(this.#request, seed);
     this.#replica.last ??= '';
     this.#replica.line ??= newId();
+    this.#replica.mark ??= this.#replica.line;
     this.#reader = new Reader(this.#request, this.#replica, this);
   }
 
@@ -57,7 +60,7 @@ export class SharedStream {
     this.#waiting.delete(from);
     if ((owner ?? user) !== user) return this.send({ elsewhere: user }, from);
     // The cookies may be those of another user since the request was made.
-    if (!last && owner && !message.owner && asked < came) {
+    if (owner && !message.owner && asked < came) {
       return this.#reader.findOwner().then(its => {
         if (this.#waiting.has(from)) return;  // it has said hello again
         if (its === owner) this.onTabMessage({ ...message, owner }, from);
@@ -75,8 +78,8 @@ export class SharedStream {
     this.send(this.#state, from);
     const look = wasReady => {
       if (this.#waiting.get(from) !== message) return;
-      // The stream comes to a tab that is ahead of it.
-      const isAhead = message.line === replica.line && message.count > replica.count;
+      // The stream comes to a tab that is ahead of it, unless the hub leaves events out of a replay.
+      const isAhead = message.line === replica.line && message.count > replica.count && now() - came < MAX_DELAY;
       const isFlowing = this.#state.readyState === OPEN && /flowing|polling/.test(this.#reader.flow);
       const isReady = isFlowing && !(replica.inState && replica.isComplete === false);
       if (!wasReady || !isReady || isAhead) setTimeout(look, 2000, isReady);
@@ -92,13 +95,13 @@ export class SharedStream {
     look();
   }
 
-  // Tells all tabs that it has begun. One without a position begins there, but has all of a stream without ids.
+  // Tells all tabs that it has begun.
   lead() {
-    this.#welcome('', this.#replica.since({ last: '' }) ?? this.#replica.snapshot(), undefined, true);
+    this.send({ leads: true });
   }
 
-  #welcome(asked, entries, to, leads) {
-    this.send({ leads, welcome: { ...this.#replica }, asked, entries, ...this.#state }, to);
+  #welcome(asked, entries, to) {
+    this.send({ welcome: { ...this.#replica }, asked, entries, ...this.#state }, to);
   }
 
   // The methods below are for the reader.
@@ -120,13 +123,17 @@ export class SharedStream {
 
   state(readyState, status) {
     this.send(this.#state = { readyState, status, reason: this.#request.reason, elsewhere: this.#reader.other });
-    if (readyState === OPEN) this.#answerWaiting();
+    if (readyState !== OPEN) return;
+    // The head has said whose it is. A tab without a position begins there, but has all of a stream without ids.
+    if (this.#isNew) this.#welcome('', this.#replica.since({ last: '' }) ?? this.#replica.snapshot());
+    this.#isNew = false;
+    this.#answerWaiting();
   }
 
   // All that wait, or those whose place an entry has reached.
   #answerWaiting(entry) {
     for (const [from, message] of [...this.#waiting]) {
-      if (!entry || message.last === entry.prev || message.last === entry.id) this.onTabMessage(message, from);
+      if (!entry || message.last === entry.prev || message.last === entry.id || message.mark === this.#replica.mark) this.onTabMessage(message, from);
     }
   }
 }

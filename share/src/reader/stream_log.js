@@ -1,7 +1,7 @@
 // The replica of whoever reads the stream: it makes entries, and says what a tab lacks.
 
 import { newId } from '../messages.js';
-import { Replica } from '../replica.js';
+import { Replica, markOf } from '../replica.js';
 
 // Returns the place of an event in the state: its channel (undefined if it does not say), its key, and whether that is
 // forgotten.
@@ -28,35 +28,39 @@ export class StreamLog extends Replica {
     const line = type === gap ? newId() : undefined;
     const inState = line ? isState && line : isState && !prev ? newId() : this.inState;
     const end = this.ring.at(-1);
-    const isNew = inState || this.hasPositions && this.#isEvent({ type }) && this.#isEvent(end);
+    const isNew = inState || this.hasPositions && this.isEvent({ type }) && this.isEvent(end);
     return { type, data, id, prev, inState, line: line ?? (isNew ? undefined : end?.line), at: locate(type, data, key) };
-  }
-
-  #isEvent({ type } = {}) {
-    return type && type !== this.request.gap && type !== this.request.position;
   }
 
   // Returns the entries that a tab lacks, in this state; undefined if they are not known. A tab of another line that has an
   // older event was not told of the gap. Late, no position will follow the last event.
-  since({ last, inState, line }, isLate) {
-    const { position } = this.request;
-    const end = this.ring.at(-1);
+  since({ last, inState, line, mark }, isLate) {
+    const { ring, request: { position } } = this;
+    const end = ring.at(-1);
     const isTold = (entry, isSure) => !last || !entry?.line || entry.line === line || this.hasPositions && isSure;
     // An event of the state may have the id of before the gap: a tab that is there may lack it.
-    if (inState && this.ring.some(entry => entry.id === last && entry.prev === last && this.#isEvent(entry))) return;
-    if (last === this.last && inState === this.inState) return isTold(end, isLate || !this.#isEvent(end)) ? [] : undefined;
-    const from = this.ring.findLastIndex(({ id, prev, type }) => prev === last && (id !== last || inState && type === position));
-    const rest = this.ring.slice(from);  // there are holes in that of a tab that came late
-    const isChain = (entry, i) => (!entry.inState || entry.inState === inState) && (!i || entry.prev === rest[i - 1].id);
-    const isWhole = !inState || inState === this.inState || rest.some(({ type }) => type === position);
-    const isKnown = from >= 0 && isWhole && isTold(rest[0], this.#isEvent(rest[0]));
-    return isKnown && rest.every(isChain) && end.id === this.last ? rest : undefined;
+    if (inState && ring.some(entry => entry.id === last && entry.prev === last && this.isEvent(entry))) return;
+    if (last === this.last && inState === this.inState) return isTold(end, isLate || !this.isEvent(end)) ? [] : undefined;
+    let had = 0, from = ring.findLastIndex(({ id, prev, type }) => prev === last && (id !== last || inState && type === position));
+    // A position that came to another stream only.
+    if (from < 0 && !inState && !this.inState) {
+      if (mark === this.mark) return [];
+      const isIt = entry => markOf(entry) === mark && this.isEvent(entry);
+      had = 1;
+      from = ring.findLastIndex(isIt);
+      if (from !== ring.findIndex(isIt)) return;
+    }
+    const rest = ring.slice(from);  // there are holes in that of a tab that came late
+    const isChain = (entry, i) => (i < had || !entry.inState || entry.inState === inState) && (!i || entry.prev === rest[i - 1].id);
+    const isWhole = !inState || inState === this.inState || rest.some(entry => entry.type === position && entry.inState === inState);
+    const isKnown = from >= 0 && isWhole && isTold(rest[0], this.isEvent(rest[0]));
+    return isKnown && rest.every(isChain) && end.id === this.last ? rest.slice(had) : undefined;
   }
 
   // Returns the entries for a new tab, and for one that lacks too much.
   snapshot(hasGap) {
     const { gap, position, start } = this.request;
-    const tail = this.ring.filter(entry => !entry.at && this.#isEvent(entry)).slice(start || Infinity);
+    const tail = this.ring.filter(entry => !entry.at && this.isEvent(entry)).slice(start || Infinity);
     const kept = new Set([...this.state, ...tail]);
     const entries = this.seed.entries.filter(entry => kept.has(entry));
     const own = { id: this.last, prev: this.last, inState: this.inState };
