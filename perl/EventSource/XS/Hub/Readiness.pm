@@ -6,6 +6,7 @@ use warnings;
 
 use EventSource::Error;
 use EventSource::Hub::Process;
+use EventSource::XS::TCPConnection;
 use File::Basename qw(dirname);
 use IO::Select;
 use IO::Socket::IP;
@@ -38,7 +39,8 @@ sub _accepts_files {
 # True if a server answers in its protocol, whether or not it wants a password first. With TLS it is enough that it accepts.
 sub _answers {
     my ($is_tls, $address, $timeout) = @_;
-    my $socket = IO::Socket::IP->new(PeerHost => $address, Timeout => $timeout) or return !!0;
+    my ($socket) = EventSource::XS::TCPConnection->connect(IO::Socket::IP->split_addr($address), $timeout);
+    return !!0 if !$socket;
     return !!1 if $is_tls;
     local $SIG{PIPE} = 'IGNORE';
     binmode $socket;    # as in EventSource::XS::SocketPair

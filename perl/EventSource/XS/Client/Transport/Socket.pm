@@ -10,8 +10,8 @@ use warnings;
 
 use parent 'EventSource::XS::Client::Transport';
 use EventSource::XS::Signals qw(without_signals);
-use IO::Select               ();
-use IO::Socket::IP;
+use EventSource::XS::TCPConnection;
+use IO::Select ();
 
 my $CONNECT_WITHIN = 10;        # seconds, for each address and for TLS
 my $READ           = 65_536;    # bytes
@@ -69,9 +69,9 @@ sub _connect {
     return $self->report_end(
         unsupported => 'https needs the module IO::Socket::SSL (Debian: apt-get install libio-socket-ssl-perl)')
         if $is_tls && !without_signals(sub { $self->has_tls });
-    my %to     = (PeerHost => $url->host =~ s/\A\[|\]\z//gr, PeerPort => $url->port, Proto => 'tcp');
-    my $socket = IO::Socket::IP->new(%to, Timeout => $CONNECT_WITHIN);
-    my $error  = $socket ? undef : 'there is no connection to ' . $url->host_port . ': ' . ($@ || $!);
+    my $host = $url->host =~ s/\A\[|\]\z//gr;
+    my ($socket, $error) = EventSource::XS::TCPConnection->connect($host, $url->port, $CONNECT_WITHIN);
+    $error = 'there is no connection to ' . $url->host_port . ": $error" if defined $error;
 
     if ($socket) {
         binmode $socket;    # as in EventSource::XS::SocketPair
