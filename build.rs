@@ -21,7 +21,12 @@ mod xs {
 
     pub(super) fn compile() {
         println!("cargo:rerun-if-env-changed=PERL");
-        println!("cargo:rerun-if-changed={SOURCES}");
+        for entry in fs::read_dir(SOURCES).expect(SOURCES) {
+            let file = entry.expect(SOURCES).path();
+            if file.extension().map_or(false, |kind| kind == "xs" || kind == "h") {
+                println!("cargo:rerun-if-changed={}", file.display());
+            }
+        }
         println!("cargo:rerun-if-changed={VERSION_FROM}");
 
         let perl = Perl::find();

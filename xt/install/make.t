@@ -18,15 +18,26 @@ my $tree = Testing::SourceTree->new;
 remove_tree($tree->folder . '/hub_process');
 my $library = $tree->folder . "/blib/arch/auto/EventSource/XS/XS.$Config{dlext}";
 my @before  = $tree->files;
+my $real    = $ENV{CARGO} // 'cargo';
+
+# A cargo during which somebody saves a source.
+my $saved = $tree->folder . '/src/hub/mod.rs';
+my $cargo = write_file($tree->fresh('during') . '/cargo', qq{#!/bin/sh\n"$real" "\$\@" && touch '$saved'\n});
+chmod 0755, $cargo or die "$cargo: $!\n";
 
 subtest 'perl Makefile.PL && make -j4 builds a library that loads' => sub {
     $tree->must($^X, 'Makefile.PL');
-    like $tree->must('make', '-j4'), qr{script/build}, 'make builds the library';
+    like $tree->must({CARGO => $cargo}, 'make', '-j4'), qr{script/build}, 'make builds the library';
     ok -e $library, 'the library is where XSLoader looks';
     is $tree->must($^X, '-Iblib/lib', '-Iblib/arch', '-e', $LOADS), 'loaded', 'the library loads';
 };
 
-subtest 'a second make builds nothing' => sub {
+subtest 'a second make builds what was saved while the first one ran' => sub {
+    like $tree->must('make', '-n'), qr{script/build}, 'make builds the library again';
+    utime((stat "$saved")[8], 1, $saved) or die "$saved: $!\n";
+};
+
+subtest 'a second make builds nothing if nothing was saved' => sub {
     unlike $tree->must('make'), qr{script/build|cargo}, 'make runs neither script/build nor cargo';
 };
 
@@ -51,10 +62,10 @@ subtest 'make after a change of a Rust source does not harm a process that uses 
     is scalar(<$said>), "up\n", 'a process has loaded the library';
 
     my $inode  = (stat $library)[1];
-    my $source = $tree->folder . '/src/xs/mod.rs';    # where unsafe code is allowed
-    open my $append, '>>', $source or die "$source: $!\n";
-    print {$append} qq{\n/// Added by a test.\n#[no_mangle]\npub static ESX_TEST_TOUCHED: [u8; 20000] = [1; 20000];\n};
-    close $append or die "$source: $!\n";
+    my $added  = $tree->folder . '/src/xs/added.rs';
+    my $source = $tree->folder . '/src/xs/mod.rs';     # where unsafe code is allowed
+    write_file($source, slurp($source) . "\nmod added;\n");
+    write_file($added,  "//! Added by a test.\n#[no_mangle]\npub static ESX_TEST_TOUCHED: [u8; 20000] = [1; 20000];\n");
     like $tree->must('make'), qr{script/build}, 'make sees the change';
     isnt + (stat $library)[1], $inode, 'the new library is a new file';
 
@@ -66,14 +77,36 @@ subtest 'make after a change of a Rust source does not harm a process that uses 
     is $tree->must($^X, '-Iblib/lib', '-Iblib/arch', '-e', $LOADS), 'loaded', 'the new library loads';
 };
 
-subtest 'make builds after a source was removed' => sub {
-    my $extra = $tree->folder . '/src/xs/extra.h';
-    write_file($extra, '');
+subtest 'make knows a source that is newer than its Makefile' => sub {
+    my $added = $tree->folder . '/src/xs/added.rs';
+    unlike $tree->must('make', '-n'), qr{script/build}, 'make builds nothing if nothing was saved';
+    utime undef, undef, $added or die "$added: $!\n";
+    like $tree->must('make', '-n'), qr{script/build}, 'make builds after a change of it';
+    my $source = $tree->folder . '/src/xs/mod.rs';
+    write_file($source, slurp($source) =~ s/\nmod added;\n//r);
+    unlink $added;
+    like $tree->must('make'),   qr{script/build}, 'make builds without it';
+    unlike $tree->must('make'), qr{script/build}, 'and a second make builds nothing';
+};
+
+subtest 'make fails if the files are others than those that Makefile.PL has found, and says what to do' => sub {
+    my @files  = qw(perl/EventSource/Added.pm share/outbox/added.sql t/format/added.t);
+    my $remedy = qr/perl Makefile[.]PL, and make again[.]$/m;
+    write_file($tree->folder . "/$_", "1;\n") for @files;
+    my $made = $tree->run('make', '-j4');
+    isnt $made->{status}, 0, 'make fails with new files';
+    like $made->{output}, qr/^\Q$_\E is new since Makefile[.]PL ran[.]$/m, "it names $_" for @files;
+    like $made->{output}, qr/^Run $remedy/m,                               'it names the remedy';
     $tree->must($^X, 'Makefile.PL');
     $tree->must('make');
-    unlink $extra;
-    like $tree->must('make'), qr{script/build}, 'make builds without the removed source';
-    $tree->must($^X, 'Makefile.PL');
+    ok -e $tree->folder . '/blib/lib/EventSource/Added.pm', 'after that, make copies the module';
+    unlink $tree->folder . "/$_" for @files;
+    $made = $tree->run('make');
+    isnt $made->{status}, 0, 'make fails if they are removed';
+    like $made->{output}, qr/^\Q$_\E is gone since Makefile[.]PL ran[.]$/m, "it names $_" for @files;
+    like $made->{output}, qr/^Run make clean, $remedy/m, 'it names the remedy, with which blib loses them';
+    $tree->must('make', 'clean');
+    $tree->must($^X,    'Makefile.PL');
     $tree->must('make');
 };
 
