@@ -22,6 +22,9 @@ use std::time::{Duration, Instant, SystemTime};
 /// The time that a process may take that is to end for this one: it waits for clients that do not read, and for its store.
 const REPLACED_WITHIN: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 10 });
 
+/// The interval at which the files are marked as used.
+const TOUCH: Duration = Duration::from_secs(3600);
+
 /// The first descriptor that systemd hands over (`sd_listen_fds`).
 const FIRST_OF_SYSTEMD: i32 = 3;
 
@@ -34,6 +37,8 @@ pub struct InstanceLock {
     place: Place,
     /// True if the socket's file is removed at the end. systemd's stays: it starts the process again.
     removes_socket: bool,
+    /// When the files are marked as used again.
+    touch_due: Option<Instant>,
 }
 
 /// Starts `run` in a session of its own, with the socket and the lock of this process and no other descriptor.
@@ -57,6 +62,7 @@ impl InstanceLock {
             lock: take_kept(handed.lock)?.into(),
             place: place.clone(),
             removes_socket: handed.removes_socket,
+            touch_due: None,
         })
     }
 
@@ -79,7 +85,7 @@ impl InstanceLock {
             silence(0)?;
             silence(1)?;
             let (listener, lock, place) = (listener.into(), lock.into(), place.clone());
-            return Ok((Self { listener, lock, place, removes_socket: true }, listen(None)?));
+            return Ok((Self { listener, lock, place, removes_socket: true, touch_due: None }, listen(None)?));
         }
         let free = start::lock(place)?;
         let (of_systemd, http) = sockets_of_systemd()?;
@@ -90,7 +96,7 @@ impl InstanceLock {
             Some(socket) => socket.into(),
             None => start::bind(place.socket())?,
         };
-        Ok((Self { listener, lock, place: place.clone(), removes_socket }, listening))
+        Ok((Self { listener, lock, place: place.clone(), removes_socket, touch_due: None }, listening))
     }
 
     /// Notes in the lock which process serves from here on. Returns the one before if that has not ended in order.
@@ -120,14 +126,31 @@ impl InstanceLock {
 
     /// Called from time to time. Marks the files of the hub as used: systemd-tmpfiles removes what nobody has touched in `/tmp`
     /// for ten days. Returns false if the hub is not that of this process any more: its lock is gone.
-    pub fn keep(&mut self) -> bool {
-        self.place.files().iter().for_each(|path| touch(path));
+    pub fn keep(&mut self, now: Instant) -> bool {
+        if self.touch_due.is_none_or(|due| now >= due) {
+            self.touch_due = Some(now + TOUCH);
+            self.place.files().iter().for_each(|path| touch(path));
+        }
         let is_taken = self.is_taken();
         if !is_taken {
             log_message("the file of its lock was removed, so that another process may serve the hub");
             self.removes_socket = false;
         }
         is_taken
+    }
+
+    /// Makes the file of the socket again if it was removed, and returns the new socket: nobody finds this process otherwise, and
+    /// nobody can start another one while this one has the lock. systemd's is systemd's.
+    pub fn restore_socket(&mut self) -> Option<io::Result<OwnedFd>> {
+        let is_removed = self.removes_socket && self.socket().symlink_metadata().is_err();
+        is_removed.then(|| {
+            self.listener = start::bind(self.socket()).map_err(|failure| io::Error::other(failure.to_string()))?;
+            Ok(self.listener.try_clone()?.into())
+        })
+    }
+
+    pub fn socket(&self) -> &Path {
+        self.place.socket()
     }
 
     /// Returns true if the file of the lock is still in its place. If something has removed it (the folder of a session is
@@ -225,7 +248,7 @@ mod tests {
             let file = File::options().append(true).open(path).expect("a file");
             file.set_times(FileTimes::new().set_accessed(long_ago).set_modified(long_ago)).expect("its owner may");
         }
-        assert!(instance.keep());
+        assert!(instance.keep(Instant::now()));
         for path in [place.lock(), &place.seen()] {
             let accessed = std::fs::metadata(path).and_then(|found| found.accessed()).expect("a file");
             assert!(accessed > long_ago + Duration::from_secs(86_400), "{} was not touched", path.display());

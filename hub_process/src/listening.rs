@@ -10,6 +10,7 @@ use eventsource_xs::wire::HandedProcess;
 use rustix::io::Errno;
 use rustix::net::{accept_with, SocketFlags};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
+use std::fmt::Display;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -29,6 +30,8 @@ pub struct Acceptor {
     number: u64,
     /// Until when no connection is accepted.
     pub paused_until: Option<Instant>,
+    /// True if the file of the socket could not be made again.
+    is_file_missing: bool,
 }
 
 impl Acceptor {
@@ -36,7 +39,25 @@ impl Acceptor {
     pub fn new(socket: OwnedFd, epoll: &Epoll, number: u64) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         epoll.add(socket.as_fd(), number)?;
-        Ok(Self { socket, number, paused_until: None })
+        Ok(Self { socket, number, paused_until: None, is_file_missing: false })
+    }
+
+    /// Waits for connections on another socket, because the file of the previous one was removed. Logs that, or why there is none
+    /// and the consequence.
+    pub fn restore(&mut self, epoll: &Epoll, path: &dyn Display, made: io::Result<OwnedFd>, consequence: &str) {
+        match made.and_then(|socket| Self::new(socket, epoll, self.number)) {
+            Ok(acceptor) => {
+                *self = acceptor;
+                log_message(&format!("the socket {path} was removed, and is made again"));
+            }
+            Err(_) if self.is_file_missing => {}
+            Err(error) => {
+                self.is_file_missing = true;
+                log_message(&format!(
+                    "the socket {path} was removed, and cannot be made again: {error}; {consequence}"
+                ));
+            }
+        }
     }
 
     /// Accepts the next connection, if there is one.
@@ -82,8 +103,6 @@ pub struct Listening {
     metrics: Option<Acceptor>,
     /// True if the file of the socket for streams is removed at the end: systemd's stays.
     is_own: bool,
-    /// True if the file could not be made again.
-    is_file_missing: bool,
 }
 
 impl Listening {
@@ -104,7 +123,7 @@ impl Listening {
             limit_unsent(socket.as_fd());
         }
         let (streams, metrics) = (accept(streams, HTTP_STREAMS)?, accept(metrics, HTTP_METRICS)?);
-        Ok(Self { streams, metrics, is_own, is_file_missing: false })
+        Ok(Self { streams, metrics, is_own })
     }
 
     /// Takes over the sockets that the program before this one has kept, as they were handed over.
@@ -135,20 +154,7 @@ impl Listening {
     pub fn restore_file(&mut self, endpoint: &Endpoint, epoll: &Epoll) {
         let is_removed = self.is_own && !endpoint.is_there();
         let Some(streams) = self.streams.as_mut().filter(|_| is_removed) else { return };
-        self.is_file_missing = match endpoint.listen().and_then(|socket| Acceptor::new(socket, epoll, streams.number)) {
-            Ok(acceptor) => {
-                *streams = acceptor;
-                log_message(&format!("the socket {endpoint} was removed, and is made again"));
-                false
-            }
-            Err(_) if self.is_file_missing => true,
-            Err(error) => {
-                log_message(&format!(
-                    "the socket {endpoint} was removed, and cannot be made again: {error}; proxies ask the application for each client"
-                ));
-                true
-            }
-        };
+        streams.restore(epoll, endpoint, endpoint.listen(), "proxies ask the application for each client");
     }
 
     /// Hands the sockets over.
@@ -255,10 +261,12 @@ mod tests {
         let mut listening = listen(true);
         std::fs::remove_dir_all(&folder).expect("its own folder");
         listening.restore_file(&endpoint, &epoll);
-        assert!(listening.is_file_missing);
+        let is_missing =
+            |listening: &Listening| listening.streams.as_ref().is_some_and(|streams| streams.is_file_missing);
+        assert!(is_missing(&listening));
         std::fs::create_dir(&folder).expect("a new folder");
         listening.restore_file(&endpoint, &epoll);
-        assert!(connects(&mut listening).is_some() && !listening.is_file_missing);
+        assert!(connects(&mut listening).is_some() && !is_missing(&listening));
         std::fs::remove_dir_all(&folder).expect("its own folder");
     }
 }

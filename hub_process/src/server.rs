@@ -44,8 +44,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The interval at which the process looks whether its files are in their places.
-const FILE_CHECK: Duration = Duration::from_secs(30);
+/// The interval at which the process looks whether its files are in their places. A call that finds no socket tries again for
+/// longer (`timeout`), so that nobody is refused.
+const FILE_CHECK: Duration = Duration::from_secs(1);
 /// The time for which the end of the process waits until what is buffered for clients is sent.
 const LINGER: Duration = Duration::from_secs(2);
 /// The time for which the end of the process waits for the store.
@@ -273,14 +274,17 @@ impl Server {
         Ok(())
     }
 
-    /// Looks whether the lock and the socket of `--http` are in their places.
+    /// Looks whether the lock, the socket of peers and that of `--http` are in their places.
     fn check_files(&mut self, now: Instant) {
         if now < self.file_check {
             return;
         }
         self.file_check = now + FILE_CHECK;
-        if !self.instance.keep() {
+        if !self.instance.keep(now) {
             self.control.ends = true;
+        } else if let Some(made) = self.instance.restore_socket() {
+            let path = self.instance.socket().display();
+            self.acceptor.restore(&self.epoll, &path, made, "no worker or command can connect");
         }
         if let Some(endpoint) = &self.options.http {
             self.listening.restore_file(endpoint, &self.epoll);

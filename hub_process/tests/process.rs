@@ -83,6 +83,32 @@ fn a_hub_that_has_lost_its_place_leaves_the_socket_of_its_successor() {
 }
 
 #[test]
+fn a_hub_whose_socket_was_removed_makes_it_again_before_anybody_is_refused() {
+    let scene = Scene::new();
+    let before = scene.client().welcome().clone();
+    for time in 1..=2 {
+        fs::remove_file(scene.place.socket()).expect("its owner may");
+        let mut client = scene.client();
+        assert_eq!((client.welcome().pid, &client.welcome().epoch), (before.pid, &before.epoch), "{time}");
+        client.publish(&event("news", "hello")).expect("an id");
+        scene.upgrade(); // the new program has the new socket
+    }
+}
+
+#[test]
+fn a_hub_that_cannot_make_its_socket_again_is_named_with_its_number() {
+    let scene = Scene::new();
+    let pid = scene.client().welcome().pid;
+    signal(pid, Signal::STOP);
+    fs::remove_file(scene.place.socket()).expect("its owner may");
+    let start = Start { timeout: Duration::from_millis(50), ..Scene::start() };
+    let error = CallConnection::connect(&start, &scene.place, None).expect_err("no socket").to_string();
+    assert!(error.contains(&format!("the hub process shop, {pid}, runs, but nobody can connect")), "{error}");
+    signal(pid, Signal::CONT);
+    assert_eq!(scene.client().welcome().pid, pid);
+}
+
+#[test]
 fn a_hub_is_nobodys_child_and_holds_no_descriptor_of_its_starter() {
     let scene = Scene::new();
     let (mut reader, writer) = UnixStream::pair().expect("descriptors");

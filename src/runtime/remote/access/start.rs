@@ -113,6 +113,12 @@ impl Start {
     /// Says why there is no process, and what to do.
     fn absence(&self, place: &Place) -> String {
         let (name, socket) = (place.name(), place.socket().display());
+        if let Some(pid) = running(place) {
+            return format!(
+                "the hub process {name}, {pid}, runs, but nobody can connect: the file of its socket, {socket}, was removed; end \
+                 that process (kill {pid}), or restart the socket if systemd has made it"
+            );
+        }
         let users = if place.is_of_user() { foreign::users_with(name) } else { Vec::new() };
         if let Some(user) = users.first() {
             let all = users.join(", ");
@@ -207,6 +213,13 @@ pub fn lock(place: &Place) -> Result<Option<File>, Failure> {
 /// Returns true if a process has a lock. The lock is held for a moment to find out.
 fn is_taken(lock: &Path) -> bool {
     File::options().append(true).open(lock).map_or(false, |lock| matches!(try_lock(&lock), Ok(false)))
+}
+
+/// Returns the process that serves a hub, whether or not it can be found: it has the lock, and has noted itself there.
+fn running(place: &Place) -> Option<u32> {
+    let noted = |lock: &Path| fs::read_to_string(lock).ok().and_then(|pid| pid.parse().ok());
+    let locks = std::iter::once(place.lock().to_owned()).chain(place.other_locks());
+    locks.filter(|lock| is_taken(lock)).find_map(|lock| noted(&lock))
 }
 
 /// Binds a socket in the place of one that a killed process has left. Fails with `Unavailable`, `Invalid` if
