@@ -982,6 +982,9 @@ by a cookie, without a callback. It counts for this hub (without a store: proces
 C<REMOTE_USER>, all cookies or those named, and named headers: B<name all by which callbacks tell users apart>. L</end>
 withdraws it; its streams end with it, and change no member. C<around> wraps callbacks in middleware.
 
+Each path has a cookie. Browsers keep some 180 of a site: Chromium removes tickets first, but B<Firefox may remove the
+session> of a client that opens streams of so many paths within C<seconds>. Put the name of a room or a job into the query then.
+
 =item attributes of streams
 
 L</max_age>, L</max_streams_per>, L</position>, L</start>, and the settings from C<compress> to C<timeout> (L</ATTRIBUTES>),

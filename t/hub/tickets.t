@@ -51,7 +51,7 @@ for my $kind ('in one process', 'named') {
         is $count, 1, 'the application is asked for the first stream';
         my $header = $first->header('Set-Cookie');
         like $header,
-            qr{\A\Q$name\E-[0-9a-f]{8}=[A-Za-z0-9_-]{100,600}; Path=/events; Max-Age=60; HttpOnly; SameSite=Strict\z},
+            qr{\A\Q$name\E-[0-9a-f]{8}=[A-Za-z0-9_-]{100,600}; Path=/events; Max-Age=60; HttpOnly; SameSite=Strict; Priority=Low\z},
             'it has a ticket';
         my $id = $hub->publish(ann => 'one');
         $first->like_event({id => $id, data => 'one'});
@@ -221,9 +221,9 @@ for my $kind ('in one process', 'named') {
             return (stream_and_asked($es, 'session=ann', $path))[0]->header('Set-Cookie');
         };
         like $header->('/a%20b/c?d', 'psgi.url_scheme' => 'https'),
-            qr{; Path=/a%20b/c; Max-Age=60; HttpOnly; SameSite=Strict; Secure\z}, 'of a path, by https';
+            qr{; Path=/a%20b/c; Max-Age=60; HttpOnly; SameSite=Strict; Priority=Low; Secure\z}, 'of a path, by https';
         like $header->('/a', HTTP_X_FORWARDED_PROTO => $_->[0]), $_->[1], "behind a proxy that is asked by $_->[0]"
-            for ['https', qr/; Secure\z/], ['HTTPS, http', qr/; Secure\z/], ['http, https', qr/; SameSite=Strict\z/];
+            for ['https', qr/; Secure\z/], ['HTTPS, http', qr/; Secure\z/], ['http, https', qr/; Priority=Low\z/];
         like $header->('/', ticket => 0.5), qr{; Path=/; Max-Age=1;}, 'of the shortest path';
         is $header->('/a;b'),               undef, 'no cookie can have this path';
         is $header->('/' . 'x' x 1024),     undef, 'nor such a long one';

@@ -22,7 +22,8 @@ my $MAX_SECONDS = 3600;    # LONGEST_TICKET in src/hub/ticket.rs
 
 # Browsers store cookies of 4,096 bytes, and paths of 1,024 (RFC 6265bis, section 5.6). But a client whose request is longer
 # than its server reads has no stream until the cookie ends: some servers read heads of 4,096 bytes by default, nginx lines of
-# 8,192, in which the tickets of nested paths are.
+# 8,192, in which the tickets of nested paths are. Of a site with more than 180 cookies Chromium removes those of low priority
+# first: tickets instead of the session.
 my ($MAX_COOKIE, $MAX_PATH) = (2048, 1024);
 
 # Returns what a ticket is bound to, beside the path and the other headers that count.
@@ -73,7 +74,7 @@ sub header {
     return if !defined $binding || $path !~ m{\A/[!-:<-~]*\z} || length $path > $MAX_PATH;
     my ($name)    = $REQUEST->_call('cookie', $hub->{name}, $path);
     my $secure    = EventSource::XS::Origins->is_https($env) ? '; Secure' : '';
-    my $rest      = "; Path=$path; Max-Age=" . int($self->{seconds} + 0.999) . "; HttpOnly; SameSite=Strict$secure";
+    my $rest      = "; Path=$path; Max-Age=" . int($self->{seconds} + 0.999) . "; HttpOnly; SameSite=Strict; Priority=Low$secure";
     my $most      = int(($MAX_COOKIE - length "$name=$rest") * 3 / 4);
     my @ticket_of = (@$subscription, $self->{seconds}, $most, binding => $binding, @ticket);
     my $sealed    = EventSource::Error->attempt(sub { [$hub->seal_ticket(@ticket_of)] }) or return;
