@@ -429,6 +429,10 @@ loop sets L</on_event>. These modules connect:
     Mojo::IOLoop    Mojo::UserAgent
     IO::Async       Net::Async::HTTP, with IO::Async::SSL for https
 
+If the first address of a name does not answer, L</next> tries the second one after 250 ms, as RFC 8305 recommends. The other
+modules wait for the dead address; Mojo::UserAgent gives up after 10 seconds, without a look at the second one. With them use a
+name all of whose addresses answer.
+
 Certificates are checked. In an event loop nothing that a server sends throws. A client buffers at most L</max_event> and a
 megabyte. It ends with its last reference. A child of C<fork> must not use it, and a new ithread has none. Do not use L<EV>
 with ithreads.
