@@ -77,6 +77,8 @@ impl<'a> Reader<'a> {
 pub trait Coded<'a>: Sized {
     /// The most values of this type in a list.
     const MOST: usize = u32::MAX as usize;
+    /// The numbers of the variants of this type, if it has some.
+    const NUMBERS: &'static [u8] = &[];
 
     /// Appends the value.
     fn write(&self, to: &mut Writer<'_>);
@@ -333,6 +335,7 @@ macro_rules! coded {
     } $(, at most $most:expr)?) => {
         impl<'a> $crate::codec::Coded<'a> for $type {
             $(const MOST: usize = $most;)?
+            const NUMBERS: &'static [u8] = &[$($number),+];
 
             fn write(&self, to: &mut $crate::codec::Writer<'_>) {
                 match self {

@@ -41,6 +41,9 @@ pub struct Failure {
     pub message: Box<str>,
 }
 
+/// The field that a failure names if the other process does not know a call.
+const UNKNOWN_CALL: &str = "call";
+
 impl Failure {
     /// Makes a failure.
     pub fn new(code: ErrorCode, field: Option<&str>, message: &str) -> Self {
@@ -55,6 +58,25 @@ impl Failure {
     /// Nothing was done, and the same call may succeed later.
     pub fn unavailable(message: impl fmt::Display) -> Self {
         Self::new(ErrorCode::Unavailable, None, &message.to_string())
+    }
+
+    /// The other process does not know a call. It says so with its own version; the caller [adds](Self::with_version) its own.
+    pub fn unknown_call(call: u8, version: &str) -> Self {
+        let message = format!("this hub process, eventsource-hub {version}, does not know the call {call}");
+        Self::new(ErrorCode::Unsupported, Some(UNKNOWN_CALL), &message)
+    }
+
+    /// Adds the version of this library, if the other process does not know a call of it.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn with_version(mut self) -> Self {
+        if (self.code, self.field.as_deref()) == (ErrorCode::Unsupported, Some(UNKNOWN_CALL)) {
+            let own = env!("CARGO_PKG_VERSION");
+            let remedy =
+                "have the process continue as the program that was installed with it (eventsource hub upgrade)";
+            self.field = None;
+            self.message = format!("{} of EventSource::XS {own}: {remedy}", self.message).into();
+        }
+        self
     }
 
     /// The connection to a hub process broke before the response, or that is another one: the call perhaps had its effect.

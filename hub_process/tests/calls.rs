@@ -3,10 +3,16 @@
 mod support;
 
 use eventsource_xs::remote::{CallConnection, Start};
-use eventsource_xs::wire::{Failure, HubSettings, Request, WorkerId, WINDOW_BYTES};
+use eventsource_xs::wire::{Call, Failure, Frame, HubSettings, Request, Response, WorkerId, WINDOW_BYTES};
 use eventsource_xs::ErrorCode;
+use std::borrow::Cow;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
-use support::{event, eventually, follow, gone, read_event, settings, signal, topics, Asks, Scene, Signal, DEADLINE};
+use support::{
+    connect, encoded, event, eventually, follow, gone, hello, read_event, settings, signal, topics, Asks, Scene,
+    Signal, DEADLINE,
+};
 
 fn calls_for(scene: &Scene, worker: WorkerId) -> Result<CallConnection, Failure> {
     CallConnection::for_worker(&scene.place, worker, DEADLINE)
@@ -44,6 +50,41 @@ fn a_worker_with_calls_is_counted_once() {
     for _ in 0..WINDOW_BYTES as usize * 3 / data.len() {
         publish(&mut calls[0], &data);
     }
+}
+
+/// Reads the message of the hub process that comes next, after its length.
+fn read_message(socket: &mut UnixStream) -> Vec<u8> {
+    let mut length = [0; 4];
+    socket.read_exact(&mut length).expect("an answer");
+    let mut message = vec![0; u32::from_le_bytes(length) as usize];
+    socket.read_exact(&mut message).expect("an answer");
+    message
+}
+
+#[test]
+fn a_call_of_a_later_build_is_refused_and_its_connection_stays() {
+    let (scene, mut worker) = Scene::with_worker();
+    let mut later = connect(&scene);
+    later.write_all(&hello()).expect("a connection");
+    read_message(&mut later);
+    let call = |number: u8| {
+        let mut bytes = encoded(&Request::Call { request: 7, call: Cow::Owned(Call::Describe) });
+        *bytes.last_mut().expect("the number of the call") = number;
+        bytes
+    };
+    for number in [200, 255] {
+        later.write_all(&call(number)).expect("a connection");
+        let message = read_message(&mut later);
+        let frame = Frame { kind: message[0], message: &message[1..] };
+        let Ok(Response::Reply { request: 7, result: Err(refused) }) = Response::decode(frame) else { panic!() };
+        let said = format!("this hub process, eventsource-hub {}, does not know", env!("CARGO_PKG_VERSION"));
+        assert!(refused.code == ErrorCode::Unsupported && refused.message.starts_with(&said), "{refused}");
+    }
+    assert_eq!(worker.count(b"").expect("counts").cut_off, 0);
+    // The content of a call that is known has one layout.
+    later.write_all(&call(0)).expect("a connection");
+    assert_eq!(later.read(&mut [0]).expect("an end"), 0);
+    assert_eq!(worker.count(b"").expect("counts").cut_off, 1);
 }
 
 #[test]

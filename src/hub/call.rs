@@ -1,6 +1,11 @@
 //! What the application asks a hub: each call has one reply, and both are owned values, for a hub of this process and in
 //! messages. And the questions of other threads to the hub in the reactor, among them what calls ask. The history and the state
 //! of a channel are read in parts.
+//!
+//! Calls and replies are messages, so a change here is one of the protocol. Increase [`VERSION`](crate::wire::VERSION), unless
+//! that was done since the last release, when a call or a reply is added, removed or has other fields: the field of a type in
+//! it, too. The numbers below stay those of what they stand for. `src/wire/tests.rs` has a sum over all calls and replies, and
+//! fails when one of them changes. A process that does not know a call of a later build refuses it, and names its version.
 
 use super::{
     ChannelCounts, ChannelPage, Counts, EndRequest, Evictions, Hub, MemberInfo, MemberPage, MemberUpdate, Members,

@@ -1,7 +1,7 @@
 //! The messages of a worker, and the fields of the events in them.
 
 use super::codec::{Coded, Malformed, Reader, Writer};
-use super::frame::kind_of;
+use super::frame::{kind_of, Frame};
 use crate::compression::Body;
 use crate::event::{EventId, EventName, Field, FieldError, Retry, Text, Unsequenced};
 use crate::hub::{
@@ -119,13 +119,21 @@ messages! {
     }
 }
 
-/// The number of [`Request::Publish`].
+/// The number of [`Request::Publish`], and that of [`Request::Call`].
 const PUBLISH: u8 = 1;
+const CALL: u8 = 9;
 
 impl Request<'_> {
     /// Returns true if an encoded request is a publish, which spends [credits](super::Credits).
     pub fn is_publish(frame: &[u8]) -> bool {
         kind_of(frame) == Some(PUBLISH)
+    }
+
+    /// Returns the request and the number of a call that this version does not know: that of a later build.
+    pub fn unknown_call(frame: Frame<'_>) -> Option<(u64, u8)> {
+        let mut reader = Some(Reader(frame.message)).filter(|_| frame.kind == CALL)?;
+        let (request, call) = <(u64, u8)>::read(&mut reader).ok()?;
+        Some((request, call)).filter(|_| !Call::NUMBERS.contains(&call))
     }
 }
 

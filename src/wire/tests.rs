@@ -17,6 +17,27 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+/// A sum over random calls and replies as bytes: it changes with each of their layouts.
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn another_set_of_calls_or_replies_is_another_version() {
+    let (mut rng, mut bytes) = (Rng::with_seed(1), Vec::new());
+    for _ in 0..1000 {
+        Call::random(&mut rng).write(&mut Writer(&mut bytes));
+        Reply::random(&mut rng).write(&mut Writer(&mut bytes));
+    }
+    let sum = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum: u64, byte| {
+        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3) // FNV-1a
+    });
+    let (version, known) = (23, 0x9e0b_a425_3cdb_538d);
+    let remedy =
+        "increase VERSION in src/wire/first_messages.rs, unless it is greater than that of the last release already";
+    assert!(
+        (VERSION, sum) == (version, known),
+        "calls or replies have changed: {remedy}; then note {VERSION} and {sum:#x} here"
+    );
+}
+
 /// Keeps a value until the process ends, for messages borrow from it. It stays reachable, so that it is not a leak.
 fn keep<T: Send + Sync>(value: T, kept: &'static Mutex<Vec<&'static T>>) -> &'static T {
     let value: &'static T = Box::leak(Box::new(value));

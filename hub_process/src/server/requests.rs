@@ -28,7 +28,14 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
     let hub = current.hub.as_mut();
     let max_streams = hub.as_ref().map_or(usize::MAX, |hub| hub.settings.max_streams);
     let peer = peers.get_mut(from).ok_or(End::Closed)?;
-    match Request::decode(frame).map_err(|_| End::Malformed)? {
+    let decoded = match (Request::decode(frame), Request::unknown_call(frame)) {
+        (Err(_), Some((request, call))) => {
+            peer.reply(request, Err(Failure::unknown_call(call, env!("CARGO_PKG_VERSION"))));
+            return Ok(());
+        }
+        (decoded, _) => decoded.map_err(|_| End::Malformed)?,
+    };
+    match decoded {
         Request::Publish { request, publication } => {
             let requester = Requester { peer: from, request, bytes: frame.wire_bytes(), since: Some(now) };
             publish(peers, hub, operator, publication, requester, now)

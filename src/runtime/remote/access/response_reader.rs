@@ -26,7 +26,7 @@ pub(crate) fn reply_of(response: Response<'_>) -> Result<Replied, Response<'_>> 
     match response {
         Response::Published { request: UNAWAITED, .. } => Ok((UNAWAITED, Ok(Reply::Done))), // its id is not copied
         Response::Published { request, id } => Ok((request, Ok(Reply::Id(id.into())))),
-        Response::Reply { request, result } => Ok((request, result)),
+        Response::Reply { request, result } => Ok((request, result.map_err(Failure::with_version))),
         other => Err(other),
     }
 }
@@ -115,4 +115,20 @@ impl ResponseReader {
 /// Returns how long it is until a deadline; nothing if it is over.
 pub(crate) fn left_until(deadline: Instant) -> Option<Duration> {
     deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_caller_of_a_call_that_the_process_does_not_know_learns_both_versions() {
+        let reply = |failure| reply_of(Response::Reply { request: 1, result: Err(failure) }).expect("a reply").1;
+        let refused = reply(Failure::unknown_call(200, "0.99")).expect_err("a refusal");
+        let own = env!("CARGO_PKG_VERSION");
+        let said = format!("eventsource-hub 0.99, does not know the call 200 of EventSource::XS {own}: ");
+        assert!(refused.field.is_none() && refused.message.contains(&said), "{refused}");
+        let other = Failure::invalid("call", "wrong");
+        assert_eq!(reply(other.clone()), Err(other));
+    }
 }
