@@ -11,7 +11,7 @@ sub text_of { return slurp(shift, ':encoding(UTF-8)') }
 
 my $readme = text_of('README.md');
 
-cmp_ok scalar(split /\n/, $readme), '<=', 180, 'the README has at most 180 lines';
+cmp_ok scalar(split /\n/, $readme), '<=', 135, 'the README has at most 135 lines';
 
 subtest 'each file, script and benchmark that the README names exists' => sub {
     my @files = ($readme =~ m{\]\(([\w./-]+)(?:#[\w-]+)?\)}g, $readme =~ m{\b(script/\w+|bench/[a-z]\w*)\b}g);
