@@ -145,7 +145,7 @@ fn deliver(events: &[Shared], coding: ContentCoding, comes_late: bool) -> (Durat
             event: event.clone(),
             key: Box::default(),
             retain: Retain::No,
-            id: None,
+            has_custom_id: false,
         };
         reactor.apply(Command::Publish { hub: 0, event: Box::new(event) }, None, now);
         reactor.flush(now);

@@ -50,7 +50,7 @@ fn numbered(seq: u64, channel: Vec<u8>, key: usize) -> SequencedEvent {
         event,
         key: key.to_string().into_bytes().into(),
         retain: Default::default(),
-        id: None,
+        has_custom_id: false,
     }
 }
 

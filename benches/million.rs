@@ -130,8 +130,9 @@ impl World {
             out.fill(b'x');
             DATA_BYTES
         });
-        let (key, retain, id) = (Default::default(), Default::default(), None);
-        let event = Box::new(SequencedEvent { seq: self.seq, channel: name(channel), event, key, retain, id });
+        let (key, retain, has_custom_id) = (Default::default(), Default::default(), false);
+        let event =
+            Box::new(SequencedEvent { seq: self.seq, channel: name(channel), event, key, retain, has_custom_id });
         self.reactor.apply(Command::Publish { hub: 0, event }, None, self.now);
     }
 

@@ -368,8 +368,8 @@ fn a_hub_continues_with_stored_events_and_reports_evictions() {
         let id = format!("kept-{seq}");
         let fields = std::iter::once(Field::Data(Text::from(text)));
         let event = Shared::with_id_last(fields, EventId::new(Text::from(&*id)).ok());
-        let (channel, key, id) = (b"news"[..].into(), Box::default(), None);
-        hub.append(SequencedEvent { seq, channel, event, key, retain: Default::default(), id }, at);
+        let (channel, key) = (b"news"[..].into(), Box::default());
+        hub.append(SequencedEvent { seq, channel, event, key, retain: Default::default(), has_custom_id: false }, at);
     };
     for (seq, text, ago) in [(10, "10", 100_000), (20, "20", 60), (40, "40", 1)] {
         append(seq, text, ago);

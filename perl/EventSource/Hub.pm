@@ -567,7 +567,8 @@ report an empty message.
 
 =item C<none>
 
-No position. A client that has received no event begins anew.
+No position, except after an event with an id of the application (L<EventSource::Wire/IDS>). A client that has received no
+event begins anew.
 
 =back
 
@@ -907,7 +908,7 @@ drops the connection. Returns false if it has ended. What is pushed comes before
 
 =item after
 
-Resume after the event with this id; by default the one that the client sent.
+Resume after the event with this id of the hub; by default the one that the client sent.
 
 =item start, position, max_age
 

@@ -394,16 +394,23 @@ impl Shared {
     }
 
     /// Encodes an event. Its id is the last field: the given one, unless the fields contain an id. A client that takes an id
-    /// when its line arrives then has received the rest of the event.
+    /// when its line arrives then has received the rest of the event. After an id of the fields the given one follows in a block
+    /// without data: the client comes back with that.
     pub fn with_id_last<'a: 'b, 'b>(fields: impl Iterator<Item = Field<'a>> + Clone, id: Option<EventId<'b>>) -> Self {
         #[allow(clippy::map_identity)] // both ends of the chain below have one lifetime
         let fields = fields.map(|field| -> Field<'b> { field });
         let is_id = |field: &Field<'_>| matches!(field, Field::Id(_));
         let own = fields.clone().filter(is_id);
-        let id = id.filter(|_| own.clone().next().is_none()).map(Field::Id);
-        let all = fields.filter(move |field| !is_id(field)).chain(own).chain(id);
-        let room = all.clone().map(Field::size_bound).fold(BLANK_SIZE_BOUND, usize::saturating_add);
-        Self::write(room, |out| encode(all, LineEnd::Lf, out))
+        let has_own = own.clone().next().is_some();
+        let (last, after) = if has_own { (None, id) } else { (id, None) };
+        let all = fields.filter(move |field| !is_id(field)).chain(own).chain(last.map(Field::Id));
+        let after = after.map(Field::Id);
+        let sizes = all.clone().chain(after).map(Field::size_bound);
+        let room = sizes.fold(2 * BLANK_SIZE_BOUND, usize::saturating_add);
+        Self::write(room, |out| {
+            let length = encode(all, LineEnd::Lf, out);
+            length + after.map_or(0, |id| encode(std::iter::once(id), LineEnd::Lf, &mut out[length..]))
+        })
     }
 
     /// Returns the framed block.

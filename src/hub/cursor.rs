@@ -56,7 +56,7 @@ impl Cursor {
     }
 
     /// Records that the application has pushed an id to the stream itself. No position replaces it.
-    pub fn record_custom_id(&mut self) {
+    pub fn record_pushed_id(&mut self) {
         self.last_id = LastId::new(self.last_id.seq(), true);
     }
 
@@ -226,12 +226,10 @@ pub(in crate::hub) struct ResumePoint {
     /// Evictions through this number need no `gap` event.
     pub(in crate::hub) reported_through: u64,
     pub(in crate::hub) client_id: ClientId,
-    /// The id, if it is unknown. A later request may be for the channel of that id.
+    /// The id, if it is unknown. The hub may know it when it has read more of its store.
     pub(in crate::hub) unknown_id: Option<Box<[u8]>>,
     /// True if the request starts with the state.
     pub(in crate::hub) follows_state: bool,
-    /// The id, if the application gave it and the hub knows it.
-    pub(in crate::hub) custom_id: Option<Box<str>>,
 }
 
 impl ResumePoint {

@@ -13,8 +13,8 @@
 //! # Positions
 //!
 //! A stream begins with its position, so that a client which receives no event can resume too. A quiet stream is sent its
-//! position if that has advanced since the last id that the client was sent ([`LastId`]). An id of the application is not
-//! replaced by a position: the client may resume at another hub, which knows that id, but not this hub's position.
+//! position if that has advanced since the last id that the client was sent ([`LastId`]). An id that the application has pushed
+//! to the stream itself is not replaced by a position, because the application resumes that client.
 //!
 //! # Blocks
 //!
@@ -389,7 +389,7 @@ impl Hub {
     /// Returns the id of the position of a quiet stream, which is sent next. None if the client needs no other id than the
     /// one that it has, or if the stream is still to be sent something.
     fn advance_to_position(&mut self, cursor: &mut Cursor) -> Option<String> {
-        let is_silent = cursor.position == PositionStyle::None || cursor.last_id.is_custom();
+        let is_silent = cursor.position == PositionStyle::None || cursor.last_id.is_pushed();
         if is_silent || cursor.last_id.seq() >= self.logs.last_seq || !self.is_up_to_date(cursor) {
             return None;
         }

@@ -68,9 +68,10 @@ impl PendingWork {
 }
 
 impl LogEntry {
-    /// Returns the last id of a client that was sent this entry.
+    /// Returns the last id of a client that was sent this entry. After an id of the application the hub's own follows in a block
+    /// without data, which some clients ignore: a quiet stream is then sent its position.
     pub(in crate::hub) fn last_id(&self) -> LastId {
-        LastId::new(self.seq, self.has_custom_id)
+        LastId::at(self.seq - u64::from(self.has_custom_id))
     }
 }
 
@@ -81,14 +82,13 @@ impl Hub {
     /// `published_at` is now, or when the event was stored. An entry of the [history](Self::stored) is not counted as
     /// published.
     pub fn append(&mut self, event: SequencedEvent, published_at: Instant) {
-        let SequencedEvent { seq, channel, event, key, retain, id } = event;
-        let (at, is_later) = self.logs.add_number(seq, &channel, id.as_deref());
+        let SequencedEvent { seq, channel, event, key, retain, has_custom_id } = event;
+        let (at, is_later) = self.logs.add_number(seq, &channel);
         self.counts.published += u64::from(is_later);
         if let Some(stored) = &mut self.stored {
             stored.add_seq(seq);
         }
         self.pending.queue_subscribers_of(at, &mut self.logs.channels);
-        let has_custom_id = id.is_some();
         let entry = LogEntry { seq, at: published_at, event, key, retain, has_custom_id, channel: at as u32 };
         self.change_log(at, |log, snapshots, gone| log.append(entry, snapshots, gone));
         self.pending.add_grown(at, self.logs.channels.channel_mut(at));

@@ -1,6 +1,6 @@
 //! The logs of all channels in one order: what streams are sent, and what they miss, follows from them.
 //!
-//! [`Logs`] joins the channels with the last sequence number, the application's ids, the last publications and the eviction
+//! [`Logs`] joins the channels with the last sequence number, the last publications and the eviction
 //! clock. Reading needs nothing else of a hub. Other parts change the logs (`log_changes`).
 //!
 //! The backlog of a stream is the entries after its cursor, merged from the logs of its topics.
@@ -11,7 +11,6 @@ mod tests;
 use super::channels::evictions::EvictionClock;
 use super::channels::{Channel, Channels, TopicId};
 use super::cursor::{Extent, Part};
-use super::ids::CustomIds;
 use super::settings::{Policies, Policy};
 use super::{Cursor, Hub, Retention, Settings, Topic};
 use crate::log::{Bounds, Log, LogEntry, StateEntries, VersionEntries};
@@ -33,7 +32,6 @@ pub(super) struct Logs {
     pub(super) forgotten_through: u64,
     /// The channels, of which something may change that is not in their logs: subscribers, and marks.
     pub(super) channels: Channels,
-    custom_ids: CustomIds,
     /// The channels of the last publications.
     recent: RecentChannels,
     pub(super) clock: EvictionClock,
@@ -57,7 +55,6 @@ impl Logs {
             offered_through: last_seq,
             forgotten_through: last_seq,
             channels,
-            custom_ids: CustomIds::default(),
             recent: RecentChannels::default(),
             clock: EvictionClock { through: evicted_through, time: 0 },
         }
@@ -81,19 +78,6 @@ impl Logs {
     pub(super) fn can_compact_for(&self, cursor: &Cursor) -> bool {
         self.policies.can_compact && !cursor.follows_state
     }
-
-    /// Returns the sequence number of the first event with an id of the application in any of these topics.
-    pub(super) fn custom_seq(&self, id: &[u8], topics: &[TopicId]) -> Option<u64> {
-        let channels = topics.iter().filter_map(|topic| match topic {
-            TopicId::Channel(at) => Some(&self.channels[*at as usize].name),
-            TopicId::Pattern(_) => None,
-        });
-        let patterns = topics.iter().filter_map(|topic| match topic {
-            TopicId::Channel(_) => None,
-            TopicId::Pattern(at) => Some(self.channels.glob(*at as usize)),
-        });
-        self.custom_ids.seq(id, channels, &patterns.collect::<Vec<_>>())
-    }
 }
 
 /// Changes.
@@ -110,13 +94,10 @@ impl Logs {
 
     /// Gives a sequence number to an event of a channel. Returns the channel's slot, and whether the number is a later one than
     /// the last.
-    pub(super) fn add_number(&mut self, seq: u64, channel: &[u8], id: Option<&[u8]>) -> (usize, bool) {
+    pub(super) fn add_number(&mut self, seq: u64, channel: &[u8]) -> (usize, bool) {
         let is_later = seq > self.last_seq;
         self.last_seq = self.last_seq.max(seq);
         let at = self.channels.get_or_create(channel, &self.policies);
-        if let Some(id) = id {
-            self.custom_ids.insert(&self.channels[at].name, id, seq);
-        }
         self.recent.push(seq, at);
         (at, is_later)
     }

@@ -93,7 +93,7 @@
 //! `Channels` are the tables of channels and patterns (`channels`), each with its subscribers: `names` remembers removed
 //! ones, and finds names and patterns, `evictions` says how far topics have evicted.
 //!
-//! `Logs` are the channels in one order (`logs`): the last sequence number, the application's ids, the last publications
+//! `Logs` are the channels in one order (`logs`): the last sequence number, the last publications
 //! the first entries, and the next entries of a stream. A stream's position is a [`Cursor`] (`cursor`).
 //!
 //! `PendingWork` is what follows from the publications of a turn. [`Counts`] and [`LogPage`] are what the application reads.

@@ -94,7 +94,7 @@ pub struct FirstBlock {
     pub position: PositionStyle,
     /// The reconnection time in milliseconds, if the client is sent one.
     pub retry: Option<u64>,
-    /// True if the client has an id of the application that this hub does not know. No position replaces it.
+    /// True if the client has an id from which the application resumes it itself. No position replaces it.
     pub keeps_id: bool,
     /// True if each event comes after a comment that [names](crate::hub::Hub::copy_into_buffer) its channel.
     pub names_channels: bool,

@@ -58,15 +58,14 @@ pub struct SequencedEvent {
     pub key: Box<[u8]>,
     /// The effect of the event on the state of its channel.
     pub retain: Retain,
-    /// The id, if the application chose it.
-    pub id: Option<Box<[u8]>>,
+    /// True if the event has an id of the application.
+    pub has_custom_id: bool,
 }
 
 impl SequencedEvent {
     /// Returns how many bytes of memory the event takes. For a small event that is mostly this struct.
     pub fn size(&self) -> usize {
-        let id = self.id.as_ref().map_or(0, |id| id.len());
-        std::mem::size_of::<Self>() + self.event.len() + self.channel.len() + self.key.len() + id
+        std::mem::size_of::<Self>() + self.event.len() + self.channel.len() + self.key.len()
     }
 }
 
@@ -329,7 +328,7 @@ impl Sequence {
             self.once.insert(once, &made, now());
         }
         published(&made);
-        Ok(Some(self.next_event(channel.into(), key.into(), retain, event, id.map(Into::into))))
+        Ok(Some(self.next_event(channel.into(), key.into(), retain, event, id.is_some())))
     }
 
     /// Gives an event the next number, which its id has already.
@@ -339,10 +338,10 @@ impl Sequence {
         key: Box<[u8]>,
         retain: Retain,
         event: Shared,
-        id: Option<Box<[u8]>>,
+        has_custom_id: bool,
     ) -> SequencedEvent {
         self.last_seq += 1;
-        SequencedEvent { seq: self.last_seq, channel, event, key, retain, id }
+        SequencedEvent { seq: self.last_seq, channel, event, key, retain, has_custom_id }
     }
 
     /// Gives an event of a member or a will the next number. One that does not fit, which only a will or a growing number can
@@ -359,7 +358,7 @@ impl Sequence {
                 Retain::Forget // what is retained of the key is older
             }
         };
-        self.next_event(channel, key, retain, event, None)
+        self.next_event(channel, key, retain, event, false)
     }
 
     /// Applies a change of a stream to the members. `wall` is the time of the system's clock in milliseconds.

@@ -267,7 +267,7 @@ impl Hub {
             first_block: FirstBlock {
                 position: cursor.position,
                 retry: None,
-                keeps_id: cursor.last_id.is_custom(),
+                keeps_id: cursor.last_id.is_pushed(),
                 names_channels: cursor.names_channels,
                 is_sent: true,
             },

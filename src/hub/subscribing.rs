@@ -25,7 +25,7 @@ impl Hub {
         }
         for (topics, start) in request.groups() {
             let (mut added, before) = self.logs.register(stream, cursor, topics);
-            let point = self.resume_point(request, start, cursor, &added, &before);
+            let point = self.resume_point(request, start, &added, &before);
             // A channel that an earlier pattern has begins as that does.
             added.retain(|topic| !matches!(topic, TopicId::Channel(at) if self.logs.is_of(*at as usize, &before)));
             if !added.is_empty() {
@@ -63,7 +63,7 @@ impl Hub {
             return None;
         }
         cursor.record_state(&added, request.start == StartPoint::State);
-        let point = self.resume_point(request, request.start, cursor, &added, &before);
+        let point = self.resume_point(request, request.start, &added, &before);
         let has_missed = request.after.is_some() && self.logs.has_missed_after(&added, &point);
         let parts = cursor.ensure_parts();
         parts.list.push(Part::new(added.into(), self.logs.last_seq));
@@ -119,12 +119,11 @@ impl Hub {
         &self,
         request: &SubscribeRequest,
         start: StartPoint,
-        cursor: &Cursor,
         added: &[TopicId],
         before: &[TopicId],
     ) -> ResumePoint {
         let follows_state = start == StartPoint::State;
-        if let Some(point) = request.after.as_deref().and_then(|id| self.point_of_id(id, &cursor.topics)) {
+        if let Some(point) = request.after.as_deref().and_then(|id| self.point_of_id(id)) {
             return ResumePoint { follows_state, ..point };
         }
         let seq = match start {
@@ -134,24 +133,22 @@ impl Hub {
         };
         let client_id = if request.after.is_some() { ClientId::Unknown } else { ClientId::None };
         let (reported_through, unknown_id) = (self.logs.last_seq, request.after.clone());
-        ResumePoint { seq, reported_through, client_id, unknown_id, follows_state, custom_id: None }
+        ResumePoint { seq, reported_through, client_id, unknown_id, follows_state }
     }
 
-    /// Returns the resume point of an id; none if the hub does not know the id in any of these topics.
-    fn point_of_id(&self, id: &[u8], topics: &[TopicId]) -> Option<ResumePoint> {
-        let custom = self.logs.custom_seq(id, topics).map(ClientPosition::at);
-        let custom_id = custom.and_then(|_| std::str::from_utf8(id).ok()).map(Into::into);
+    /// Returns the resume point of an id; none if the hub does not know the id.
+    fn point_of_id(&self, id: &[u8]) -> Option<ResumePoint> {
         let ClientPosition { seq, reported } =
-            custom.or_else(|| self.epoch.position(id)).filter(|position| self.is_known_seq(position.seq))?;
+            self.epoch.position(id).filter(|position| self.is_known_seq(position.seq))?;
         let client_id = if reported == Some(0) { ClientId::BeforeGap } else { ClientId::Known };
         let reported_through = reported.unwrap_or(0).min(self.logs.last_seq);
-        Some(ResumePoint { seq, reported_through, client_id, unknown_id: None, follows_state: false, custom_id })
+        Some(ResumePoint { seq, reported_through, client_id, unknown_id: None, follows_state: false })
     }
 
-    /// Resolves an id that was unknown while the stream had only some of its topics, or the hub had not read its store so far.
-    fn resolve_id(&self, point: &mut ResumePoint, topics: &[TopicId]) {
-        let known = point.unknown_id.take().and_then(|id| self.point_of_id(&id, topics));
-        if let Some(known) = known.filter(|known| known.custom_id.is_some() || self.has_shared_store()) {
+    /// Resolves an id that was unknown while the hub had not read its store so far.
+    fn resolve_id(&self, point: &mut ResumePoint) {
+        let unknown = point.unknown_id.take().filter(|_| self.has_shared_store());
+        if let Some(known) = unknown.and_then(|id| self.point_of_id(&id)) {
             *point = ResumePoint { follows_state: point.follows_state, ..known };
         }
     }
@@ -183,13 +180,13 @@ impl Hub {
             Some(parts) if !parts.resume_points.is_empty() => std::mem::take(&mut parts.resume_points),
             _ => return Vec::new(),
         };
-        points.iter_mut().for_each(|point| self.resolve_id(point, &cursor.topics));
+        points.iter_mut().for_each(|point| self.resolve_id(point));
         self.place_parts(cursor, &points);
         // The client is sent its first id, or another one, or is told that its state is complete.
         let is_in_state = points.iter().any(|point| point.state_after().is_some());
         cursor.has_news = is_in_state || !points.iter().all(ResumePoint::has_known_id);
         let missed = self.logs.set_baselines(cursor, &points);
-        let own_blocks = self.first_blocks(cursor, &missed, &points);
+        let own_blocks = self.first_blocks(cursor, &missed);
         if cursor.state_through().is_some() {
             // There are no positions before the state is complete. If the client may be cut before, ids say what it has.
             let has_marks = cursor.is_poll() || is_in_state;
@@ -233,11 +230,11 @@ impl Hub {
     }
 
     /// Returns the first block of a stream, and a `gap` event if its client has missed events.
-    fn first_blocks(&mut self, cursor: &mut Cursor, missed: &Missed, points: &[ResumePoint]) -> Vec<OwnBlock> {
+    fn first_blocks(&mut self, cursor: &mut Cursor, missed: &Missed) -> Vec<OwnBlock> {
         let Missed { through, gap } = *missed;
         let here = ClientPosition { seq: cursor.seq, reported: through };
         let position = if gap.is_some() { ClientPosition { reported: Some(0), ..here } } else { here };
-        let mut own_blocks: Vec<OwnBlock> = self.first_position(cursor, position, points).into_iter().collect();
+        let mut own_blocks: Vec<OwnBlock> = self.first_position(cursor, position).into_iter().collect();
         if let Some(gap) = gap {
             let has_position = cursor.state_through().is_none();
             cursor.ensure_parts().record_gap(through.unwrap_or(0));
@@ -246,19 +243,12 @@ impl Hub {
         own_blocks
     }
 
-    /// Returns the first block of a stream: the position, and the reconnection time that the request has. A client that
-    /// resumes after an id of the application is sent that id again. A stream that begins with the state has no position before
-    /// the state is complete. It says so in a comment: what comes until then is not all that was published in between.
-    fn first_position(
-        &self,
-        cursor: &mut Cursor,
-        position: ClientPosition,
-        points: &[ResumePoint],
-    ) -> Option<OwnBlock> {
+    /// Returns the first block of a stream: the position, and the reconnection time that the request has. A stream that begins
+    /// with the state has no position before the state is complete. It says so in a comment: what comes until then is not all
+    /// that was published in between.
+    fn first_position(&self, cursor: &mut Cursor, position: ClientPosition) -> Option<OwnBlock> {
         let FirstBlock { position: style, retry, keeps_id, is_sent, .. } = cursor.ensure_parts().first_block;
-        let custom = points.first().and_then(|first| first.custom_id.as_deref());
-        let custom = custom.filter(|id| points.iter().all(|point| point.custom_id.as_deref() == Some(*id)));
-        cursor.last_id = LastId::new(position.seq, keeps_id || custom.is_some());
+        cursor.last_id = LastId::new(position.seq, keeps_id);
         if is_sent {
             return None;
         }
@@ -266,9 +256,8 @@ impl Hub {
             let retry = block(None, retry, None, None).unwrap_or_default();
             return Some(OwnBlock::Position([STATE_COMMENT, &retry].concat()));
         }
-        let id = custom.map_or_else(|| self.epoch.id(position), str::to_owned);
-        let id = Some(&*id).filter(|_| !keeps_id);
-        self.logs.settings().position_block(style, id, retry).map(OwnBlock::Position)
+        let id = Some(self.epoch.id(position)).filter(|_| !keeps_id);
+        self.logs.settings().position_block(style, id.as_deref(), retry).map(OwnBlock::Position)
     }
 }
 

@@ -7,7 +7,7 @@ mod model;
 
 use super::*;
 use crate::compression::{Body, ContentCoding};
-use crate::event::{Framing, LineEnd, Shared};
+use crate::event::{EventId, Field, Framing, LineEnd, Shared, Text};
 use crate::log::Bounds;
 use crate::stream::StreamId;
 use std::io::IoSlice;
@@ -32,6 +32,12 @@ pub(super) struct Case {
     pub(super) hub: Hub,
     pub(super) now: Instant,
     pub(super) cursor: Cursor,
+}
+
+/// The fields of an event that has an id of the application, if it has one.
+fn fields_of(id: Option<&str>) -> impl Iterator<Item = Field<'_>> + Clone {
+    let id = id.map(|id| Field::Id(EventId::new(Text::from(id)).expect("an id")));
+    std::iter::once(Field::Data(Text::from("x"))).chain(id)
 }
 
 fn event(id: &str) -> Shared {
@@ -100,10 +106,10 @@ impl Case {
         let event = SequencedEvent {
             seq,
             channel: channel.as_bytes().into(),
-            event: event(id.unwrap_or(&made)),
+            event: Shared::with_id_last(fields_of(id), EventId::new(Text::from(&*made)).ok()),
             key: key.as_bytes().into(),
             retain: Retain::No,
-            id: id.map(|id| id.as_bytes().into()),
+            has_custom_id: id.is_some(),
         };
         self.hub.append(event, at);
     }
@@ -443,21 +449,21 @@ fn resume_of_an_up_to_date_client_sends_no_gap_after_all_events_have_expired() {
 }
 
 #[test]
-fn resume_with_an_id_of_the_application_continues_after_its_event() {
+fn an_id_of_the_application_resumes_nothing_and_the_id_of_the_hub_follows_it() {
     let mut case = Case::new(settings());
-    case.publish_as("a", "", Some("one"));
-    case.publish_as("b", "", Some("two"));
-    case.publish_as("a", "", Some("two"));
-    case.publish("b a");
-    assert_eq!(case.resume("a b", "one"), "@one, two, two, 4, 5");
-    assert_eq!(case.resume("a b", "two"), "@two, two, 4, 5", "the first of two events with the id counts");
-    case.now += NEVER;
-    assert!(case.hub.evict(case.now, &[]).is_ok());
-    assert_eq!(case.resume("b", "two"), "@two, gap e-2-4 evicted");
-    assert_eq!(case.resume("a", "one"), "@one, gap e-1-5 evicted", "an id outlives its event");
-    assert_eq!(case.resume("c", "two"), "@e-5-0, gap e-5 unknown", "an id is unknown in other channels");
-    assert_eq!(case.resume("c", "never"), "@e-5-0, gap e-5 unknown");
-    assert_eq!(case.resume("a", "three"), "@e-5-0, gap e-5 unknown");
+    assert_eq!(case.start("a b", None, StartPoint::Latest), "@e-0");
+    case.publish_as("a", "", Some("same"));
+    case.publish_as("b", "", Some("same"));
+    case.publish_as("a", "", Some("old-7")); // an id of another epoch
+    let entries = case.hub.entries();
+    let texts: Vec<&[u8]> = entries.iter().map(|(_, entry)| entry.event.bytes(Framing::Plain)).collect();
+    let expected = ["id: same\n\nid: e-1\n\n", "id: same\n\nid: e-2\n\n", "id: old-7\n\nid: e-3\n\n"];
+    assert_eq!(texts, expected.map(|ids| format!("data: x\n{ids}").into_bytes()));
+    assert_eq!(case.resume("a b", "e-1"), "@e-1, same, old-7");
+    assert_eq!(case.resume("a b", "e-2"), "@e-2, old-7");
+    for id in ["same", "old-7"] {
+        assert_eq!(case.resume("a b", id), "@e-3-0, gap e-3 unknown", "{id}");
+    }
 }
 
 #[test]
@@ -549,20 +555,6 @@ fn all_requests_of_one_handler_begin_as_one_with_one_position_and_one_gap() {
     let both = [("b", Some("e-2"), latest), ("a", Some("e-2"), latest)];
     assert_eq!(case.subscribe_all(&both), "@e-2-0, gap e-2-3 evicted, 4, 5, 6, 7, 8");
     assert_eq!(case.hub.counts().streams, 1);
-}
-
-#[test]
-fn an_id_of_the_application_resumes_all_channels_of_a_handler_in_any_order_of_requests() {
-    let mut case = Case::new(settings());
-    case.publish_as("a", "", Some("one"));
-    case.publish("b a");
-    let latest = StartPoint::Latest;
-    for requests in [
-        [("a", Some("one"), latest), ("b", Some("one"), latest)],
-        [("b", Some("one"), latest), ("a", Some("one"), latest)],
-    ] {
-        assert_eq!(case.subscribe_all(&requests), "@one, 2, 3");
-    }
 }
 
 #[test]
@@ -805,7 +797,7 @@ fn a_key_that_changes_while_the_state_is_read_in_parts_comes_in_a_later_part() {
         let seq = hub.last_seq() + 1;
         let (channel, key) = (b"a"[..].into(), key.as_bytes().into());
         let event = event(&format!("e-{seq}"));
-        hub.append(SequencedEvent { seq, channel, event, key, retain: Retain::Newest, id: None }, case.now);
+        hub.append(SequencedEvent { seq, channel, event, key, retain: Retain::Newest, has_custom_id: false }, case.now);
     };
     "x y z".split(' ').for_each(|key| retain(&mut case.hub, key));
     let read = |hub: &Hub, after: u64| {
@@ -862,10 +854,10 @@ fn a_gap_event_has_the_data_of_the_application_for_its_reason_and_the_id_last() 
     let data = GapData { evicted: "one\ntwo".into(), unknown: "what?".into(), slow: "slow".into() };
     let own = Settings { gap_data: Some(Box::new(data)), gap_event: "message".into(), ..settings() };
     let silent = FirstBlock { position: PositionStyle::None, ..FirstBlock::default() };
-    let evicted = first_block(own.clone(), Some("mine"), silent);
+    let evicted = first_block(own.clone(), Some("e-1"), silent);
     assert_eq!(evicted, "event: message\ndata: one\ndata: two\nid: e-1-2\n\n");
     assert_eq!(first_block(own, Some("?"), silent), "event: message\ndata: what?\nid: e-5\n\n");
-    let standard = first_block(settings(), Some("mine"), silent);
+    let standard = first_block(settings(), Some("e-1"), silent);
     assert_eq!(standard, "event: gap\ndata: {\"reason\":\"evicted\"}\nid: e-1-2\n\n");
 }
 
@@ -883,10 +875,11 @@ fn a_quiet_stream_is_sent_its_position_only_if_it_has_advanced_past_an_id_of_the
     assert_eq!(quiet(&mut case), None, "a position is sent once");
     case.publish_as("a", "", Some("mine"));
     case.publish("b");
-    assert_eq!((case.sent(), quiet(&mut case)), ("mine".into(), None), "an id of the application stays");
+    let sent = (case.sent(), quiet(&mut case));
+    assert_eq!(sent, ("mine".into(), Some("@e-4".into())), "a position replaces an id of the application");
     case.publish("a b");
     assert_eq!((case.sent(), quiet(&mut case)), ("5".into(), Some("@e-6".into())));
-    case.cursor.record_custom_id();
+    case.cursor.record_pushed_id();
     case.publish("b");
     assert_eq!(quiet(&mut case), None, "an id that was pushed to the stream stays");
 }
@@ -902,14 +895,15 @@ fn the_last_block_of_a_stream_has_the_retry_and_a_position_that_has_advanced() {
 }
 
 #[test]
-fn positions_in_a_replay_follow_only_events_with_an_id_of_the_hub() {
+fn positions_in_a_replay_follow_each_event_through_the_gap() {
     let mut case = Case::new(settings());
     case.publish_as("b", "", Some("mine"));
     case.publish("b a a a a");
-    // The client knows the gap of `a` through 3: it is repeated only after an id of the application.
-    assert_eq!(case.resume("a b", "e-0"), "@e-0-0, gap e-0-3 evicted, mine, 2, @e-2-3, 4, 5, 6");
+    // The client knows the gap of `a` through 3, also after an event with an id of the application.
+    assert_eq!(case.resume("a b", "e-0"), "@e-0-0, gap e-0-3 evicted, mine, @e-1-3, 2, @e-2-3, 4, 5, 6");
+    assert_eq!(case.resume("a b", "e-1-3"), "@e-1-3, 2, @e-2-3, 4, 5, 6");
     assert_eq!(case.resume("a b", "e-2-3"), "@e-2-3, 4, 5, 6");
-    assert_eq!(case.resume("a b", "mine"), "@mine, gap e-1-3 evicted, 2, @e-2-3, 4, 5, 6");
+    assert_eq!(case.resume("a b", "mine"), "@e-6-0, gap e-6 unknown", "an id of the application says no epoch");
 }
 
 #[test]
@@ -934,7 +928,7 @@ fn the_oldest_snapshot_is_dropped_when_too_much_is_kept_and_its_stream_begins_wi
         let filler = "x".repeat(if retain == Retain::Forget { 1 } else { 5000 });
         let event = Shared::of(format!("data: x\nid: e-{seq}\n: {filler}\n\n"));
         let (channel, key) = (b"a"[..].into(), [key].into());
-        case.hub.append(SequencedEvent { seq, channel, event, key, retain, id: None }, case.now);
+        case.hub.append(SequencedEvent { seq, channel, event, key, retain, has_custom_id: false }, case.now);
         assert!(case.hub.evict(case.now, &[]).is_ok());
     };
     (0..30).for_each(|key| publish(&mut case, key, Retain::Newest));
@@ -972,7 +966,7 @@ fn a_hub_that_was_handed_over_has_the_same_history_state_and_gaps() {
             event: event("e-5"),
             key: b"key"[..].into(),
             retain: Retain::Newest,
-            id: None,
+            has_custom_id: false,
         };
         case.hub.append(retained, case.now);
         case.publish("a a a b b b b");
@@ -980,8 +974,7 @@ fn a_hub_that_was_handed_over_has_the_same_history_state_and_gaps() {
         let mut next = Case::of(Hub::stored(Epoch::new("e", None), settings(), &case.hub.history()));
         for (channel, entry) in case.hub.entries() {
             let crate::log::LogEntry { seq, at, event, key, retain, has_custom_id, .. } = entry.clone();
-            let id = has_custom_id.then(|| b"custom"[..].into());
-            next.hub.append(SequencedEvent { seq, channel: channel.into(), event, key, retain, id }, at);
+            next.hub.append(SequencedEvent { seq, channel: channel.into(), event, key, retain, has_custom_id }, at);
         }
         assert!(next.hub.evict(case.now, &[]).is_ok());
         assert_eq!(next.hub.history().last_seq, case.hub.last_seq());

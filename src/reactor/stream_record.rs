@@ -126,7 +126,7 @@ impl<I: Io> Reactor<I> {
     pub(super) fn push(&mut self, id: StreamId, event: Bytes, has_id: bool, now: Instant) {
         if has_id {
             if let Some((_, cursor)) = self.hub_and_cursor(id) {
-                cursor.record_custom_id();
+                cursor.record_pushed_id();
             }
         }
         // An event that the socket takes now need not be dropped.

@@ -357,7 +357,7 @@ mod tests {
             event,
             key: Box::default(),
             retain: Default::default(),
-            id: None,
+            has_custom_id: false,
         })
     }
 

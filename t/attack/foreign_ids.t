@@ -1,4 +1,4 @@
-# The information that ids reveal. The application's ids of other channels reveal nothing. Positions reveal how much was
+# The information that ids reveal. The application's ids reveal nothing. Positions reveal how much was
 # published to the whole hub, unless they are opaque. An invented id replays no more than the history of the subscribed
 # channels.
 
@@ -27,21 +27,13 @@ for my $name (Testing::Server->names) {
         $server->ask('/event', channel => 'public',        data => 4, id => 'order-3');
         for my $topics ([channels => 'public'], [patterns => 'public/*'], [channels => 'public,other']) {
             my @unknown = first_blocks($server, 'order-9', 1, @$topics);
-            is_deeply [first_blocks($server, 'order-2', 1, @$topics)], \@unknown,
-                "@$topics: an id of another channel is answered as an unknown one";
+            is_deeply [first_blocks($server, $_, 1, @$topics)], \@unknown,
+                "@$topics: $_, which channels have, is answered as an unknown one"
+                for map { "order-$_" } 1 .. 3;
         }
-        my ($position) = first_blocks($server, 'order-3', 0, channels => 'public');
-        is $position->{id}, 'order-3', 'an id that several channels have is known in the subscribed channel';
-        $server->ask('/event', channel => 'public', data => 5);
-        is_deeply [map { $_->{data} } events_after($server, 'order-3', 1, channels => 'public')], [5],
-            'an id that several channels have resumes at that of the subscribed channel';
-        is_deeply [map { $_->{data} } events_after($server, 'order-1', 2, channels => 'public')], [4, 5],
-            'an id of the subscribed channel resumes';
-        is_deeply [map { $_->{data} } events_after($server, 'order-2', 3, patterns => '**')], [3, 4, 5],
-            'a subscriber of all channels resumes with an id of any channel';
 
         # The first position of an epoch, which anyone can guess.
-        is_deeply [map { $_->{data} } events_after($server, "$epoch-0", 3, channels => 'public')], [1, 4, 5],
+        is_deeply [map { $_->{data} } events_after($server, "$epoch-0", 2, channels => 'public')], [1, 4],
             'an invented position replays only the history of the subscribed channels';
     };
 }

@@ -154,7 +154,7 @@ sub tried {
     return $server->ask('/try', id => utf8_of($unit), times => $times, %query);
 }
 
-# Returns the first event of a client that resumes after an event.
+# Returns the first event of a client that resumes after an id.
 sub first_after {
     my ($server, $id) = @_;
     my $client = $server->stream('/hub', channels => 'a', id => $id);
@@ -168,7 +168,7 @@ sub test_server {
     my ($name, $native) = @_;
     my $server = Testing::HubServer->start($name, native => $native);
     my $stream = $server->stream('/held', name => 's', channels => 'a');
-    my @sent;
+    my ($epoch, @sent) = $server->stats->{epoch};
     for my $row (@TAKEN) {
         my ($what, $id) = map { utf8_of($_) } @$row;
         is tried($server, $row->[1], channel => 'a', data => $what), 'taken', "$row->[0] is published";
@@ -176,7 +176,9 @@ sub test_server {
     }
     push @sent, {id => $server->ask('/event', channel => 'a', data => 'last'), data => 'last'};
     for my $at (0 .. $#TAKEN) {
-        is_deeply first_after($server, $sent[$at]{id}), $sent[$at + 1], "$TAKEN[$at][0] comes back and resumes";
+        my $number = $at + 1;
+        is_deeply first_after($server, "$epoch-$number"), $sent[$number], "after $TAKEN[$at][0] a client resumes";
+        is first_after($server, $sent[$at]{id})->{data}, '{"reason":"unknown"}', "$TAKEN[$at][0] comes back: a gap";
     }
 
     for my $row (@REFUSED) {

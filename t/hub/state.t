@@ -105,20 +105,25 @@ subtest 'a client that comes back' => sub {
         'a stream that does not start with the state receives the history';
 };
 
-subtest 'a client that comes back with an id of the application keeps it' => sub {
-    my $hub = EventSource::Hub->new;
-    $hub->publish(stock => {key => $_, id => "own $_", data => $_, retain => 1}) for qw(a b);
-    my $subscriber = Testing::Subscriber->open($hub, 'stock', {start => 'state', last_event_id => 'own a'});
-    ok $subscriber->client->read_until(
-        qr/^id: own b
-
-event: position
-data: ?
-
-/m
-        ),
-        'the position has no id'
-        or diag $subscriber->client->text;
+subtest 'a state whose events have ids of the application, published again in another order' => sub {
+    my $hub        = EventSource::Hub->new;
+    my $put        = sub { $_[0]->publish(stock => {key => $_[1], id => "own $_[1]", data => $_[1], retain => 1}) };
+    my $subscriber = Testing::Subscriber->open($hub, 'stock', {start => 'state'});
+    $put->($hub, 'a');
+    ok $subscriber->client->read_until(qr/^id: own a\n\nid: .*\n\n/m), 'the id of the hub follows';
+    my $id = $subscriber->last_id;
+    $put->($hub, 'b');
+    receives $hub, 'stock', {last_event_id => $id}, ['b', 'position', 'position'],
+        'a client resumes; each event has its position';
+    my $anew = EventSource::Hub->new;    # the history was lost
+    $put->($anew, $_) for 'b', 'a';
+    my @all = ('gap {"reason":"unknown"}', map { ($_, 'position') } 'b', 'a');
+    receives $anew, 'stock', {last_event_id => $_}, [@all, 'position'],
+        "a client that comes back after $_ receives a gap, then the state"
+        for $id, 'own a';
+    $anew->publish(stock => {id => $id, data => 'posted'});
+    receives $anew, 'stock', {last_event_id => $id}, [@all, 'position'],
+        'also after somebody has published an event with that id';
 };
 
 subtest 'what does not fit is refused' => sub {

@@ -323,12 +323,12 @@ impl Sequencer {
         let made = self.sequence.epoch.event_id(seq);
         let gap = draft.is_unread().then(|| gap_event(&self.settings));
         let fields = gap.as_ref().unwrap_or(&draft.fields).fields();
-        let (channel, key, id) =
-            (draft.channel.clone(), draft.key.clone(), given_ids(fields.iter()).next().map(Into::into));
+        let (channel, key) = (draft.channel.clone(), draft.key.clone());
+        let has_custom_id = given_ids(fields.iter()).next().is_some();
         // An event in place of one that cannot be read is not a state: the key is no longer retained.
         let retain = if gap.is_some() && draft.retain == Retain::Newest { Retain::Forget } else { draft.retain };
         let event = Shared::with_id_last(fields.iter(), EventId::new(Text::from(&*made)).ok());
-        let event = SequencedEvent { seq, channel, event, key, retain, id };
+        let event = SequencedEvent { seq, channel, event, key, retain, has_custom_id };
         self.waiting_state.store(&mut self.sequence.state, draft);
         if let Some(hub) = &self.hub {
             hub.append(event, at);

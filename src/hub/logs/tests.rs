@@ -10,10 +10,6 @@ impl Logs {
         assert_eq!(self.firsts, FirstEntries::of(&self.channels, self.policies.len()));
     }
 
-    pub(in crate::hub) fn custom_ids(&self) -> usize {
-        self.custom_ids.len()
-    }
-
     /// Returns true if the logs hold only what returning clients may need: ids and tombstones.
     pub(in crate::hub) fn is_at_rest(&self) -> bool {
         self.channels.is_empty() && self.firsts.0.iter().all(BTreeSet::is_empty)

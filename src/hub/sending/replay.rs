@@ -105,7 +105,7 @@ impl Hub {
                 continue;
             }
             replayed.own_blocks.push(OwnBlock::Event(entry.event.clone()));
-            if last <= reported && !entry.has_custom_id {
+            if last <= reported {
                 let id =
                     self.epoch.id(ClientPosition { seq: last, reported: Some(reported).filter(|_| last < reported) });
                 replayed.own_blocks.extend(
@@ -116,17 +116,16 @@ impl Hub {
         replayed
     }
 
-    /// Returns an entry of the state, whose id says that the client has the state as of a sequence number through this entry.
-    /// One with an id of the application keeps that.
+    /// Returns an entry of the state, whose last id says that the client has the state as of a sequence number through this entry.
     fn with_mark(&self, entry: &LogEntry, as_of: u64) -> Shared {
         let line = |id: String| format!("id: {id}\n\n");
         let own = line(self.epoch.event_id(entry.seq));
         match entry.event.bytes(Framing::Plain).strip_suffix(own.as_bytes()) {
-            Some(before) if !entry.has_custom_id => {
+            Some(before) => {
                 let mark = ClientPosition { seq: as_of, reported: Some(entry.seq) };
                 Shared::of([before, line(self.epoch.id(mark)).as_bytes()].concat())
             }
-            _ => entry.event.clone(),
+            None => entry.event.clone(),
         }
     }
 

@@ -82,7 +82,7 @@ impl Hub {
         let is_ending = cursor.is_ending();
         let parts = cursor.parts.as_deref()?;
         if let Some(through) = parts.resumed_through().filter(|through| cursor.seq >= *through && !is_ending) {
-            let position = self.complete_block(cursor, through, cursor.last_id.is_custom());
+            let position = self.complete_block(cursor, through, cursor.last_id.is_pushed());
             self.end_state(cursor);
             return position;
         }

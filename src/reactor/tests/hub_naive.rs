@@ -253,24 +253,8 @@ impl Naive {
         }
     }
 
-    /// Returns where a request resumes if its id is one of the application. None if it is unknown here.
-    pub(super) fn custom_point(&self, request: &SubscribeRequest, topics: &[Topic]) -> Option<ResumePoint> {
-        let id = std::str::from_utf8(request.after.as_deref()?).ok()?;
-        let is_given = |event: &Event| {
-            event.has_custom_id
-                && event.id == id
-                && !event.is_forgotten
-                && topics.iter().any(|topic| matches(topic, event.channel))
-        };
-        let given = self.events.iter().find(|(_, event)| is_given(event));
-        given.map(|(seq, _)| ResumePoint { seq: *seq, known_gap: None })
-    }
-
-    /// Returns where a request resumes. None if its id is unknown here.
-    pub(super) fn resume_point(&self, request: &SubscribeRequest, topics: &[Topic]) -> Option<ResumePoint> {
-        if let Some(point) = self.custom_point(request, topics) {
-            return Some(point);
-        }
+    /// Returns where a request resumes. None if its id is unknown here, as ids of the application are.
+    pub(super) fn resume_point(&self, request: &SubscribeRequest) -> Option<ResumePoint> {
         let id = std::str::from_utf8(request.after.as_deref()?).ok()?;
         let parts: Vec<&str> = id.split('-').collect();
         let number = |text: &str| text.parse::<u64>().ok().filter(|number| number.to_string() == text);

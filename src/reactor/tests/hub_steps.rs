@@ -113,8 +113,9 @@ fn labels(source: usize) -> Vec<Box<[u8]>> {
 }
 
 fn event(seq: u64, id: &str, bytes: usize) -> Shared {
+    let own = format!("id: {EPOCH}-{seq}\n\n");
     let text = format!("data: {seq} {}\nid: {id}\n\n", "x".repeat(bytes));
-    Shared::of(text)
+    Shared::of(if text.ends_with(&own) { text } else { text + &own })
 }
 
 impl Run {
@@ -265,8 +266,8 @@ impl Run {
             }
         }
         let (channel, key) = (channel.as_bytes().into(), KEYS[key].as_bytes().into());
-        let id = custom_id.map(|id| id.into_bytes().into());
-        let event = Box::new(SequencedEvent { seq, channel, event, key, retain, id });
+        let has_custom_id = custom_id.is_some();
+        let event = Box::new(SequencedEvent { seq, channel, event, key, retain, has_custom_id });
         self.world.apply(match self.numbering {
             Numbering::Stored => Command::PublishStored { hub: HUB, event, at },
             _ => Command::Publish { hub: HUB, event },
@@ -331,14 +332,13 @@ impl Run {
         for seq in self.naive.present() {
             let of = self.naive.event(*seq);
             let (channel, key) = (of.channel.as_bytes().into(), KEYS[usize::from(of.key)].as_bytes().into());
-            let id = of.has_custom_id.then(|| of.id.as_bytes().into());
             let event = Box::new(SequencedEvent {
                 seq: *seq,
                 channel,
                 event: of.block.clone(),
                 key,
                 retain: Default::default(),
-                id,
+                has_custom_id: of.has_custom_id,
             });
             self.world.apply(Command::PublishStored { hub: HUB, event, at: of.at });
         }

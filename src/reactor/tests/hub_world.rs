@@ -67,7 +67,7 @@ pub(super) fn publish_lines(world: &mut World, seqs: std::ops::RangeInclusive<u6
 
 pub(super) fn publish_event(world: &mut World, hub: HubId, seq: u64, channel: &str, event: Shared) {
     let (channel, key) = (channel.as_bytes().into(), Box::default());
-    let event = Box::new(SequencedEvent { seq, channel, event, key, retain: Default::default(), id: None });
+    let event = Box::new(SequencedEvent { seq, channel, event, key, retain: Default::default(), has_custom_id: false });
     world.apply(Command::Publish { hub, event });
 }
 

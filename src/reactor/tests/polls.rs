@@ -126,7 +126,7 @@ fn a_poll_has_the_whole_state_and_one_that_resumes_after_it_waits() {
     let publish_key = |world: &mut World, seq: u64, key: u64| {
         let event = crate::event::Shared::of(format!("{seq}.{}", "x".repeat(500)));
         let (channel, key) = ((*b"c").into(), key.to_string().into_bytes().into());
-        let event = SequencedEvent { seq, channel, event, key, retain: Retain::Newest, id: None };
+        let event = SequencedEvent { seq, channel, event, key, retain: Retain::Newest, has_custom_id: false };
         world.apply(Command::Publish { hub: HUB, event: Box::new(event) });
     };
     (1..=30).for_each(|seq| publish_key(&mut world, seq, seq));
@@ -154,7 +154,7 @@ fn polls_that_are_cut_within_the_state_continue_there_until_it_is_complete() {
             seq += 1;
             let event = crate::event::Shared::of(format!("data: {key} {}\nid: e-{seq}\n\n", "x".repeat(200)));
             let (channel, key) = ((*b"c").into(), key.to_string().into_bytes().into());
-            let event = SequencedEvent { seq, channel, event, key, retain, id: None };
+            let event = SequencedEvent { seq, channel, event, key, retain, has_custom_id: false };
             world.apply(Command::Publish { hub: HUB, event: Box::new(event) });
         };
         (1..=100).for_each(|key| publish_key(&mut world, key, Retain::Newest));

@@ -98,8 +98,7 @@ impl Client {
                 let seq = run.seq_of(&event.last_event_id).expect("a position has an id");
                 if let Some(complete) = self.complete_through {
                     self.check_none_between(run, complete, seq);
-                    let is_early =
-                        self.is_resuming && seq < self.connected_through && !event.last_event_id.starts_with("own");
+                    let is_early = self.is_resuming && seq < self.connected_through;
                     assert!(!is_early, "{seq} before what was missed: {}", self.connected_through);
                 }
                 self.is_resuming = false;
@@ -211,13 +210,10 @@ impl Truth<'_> {
         Some(mark).filter(|(as_of, through)| *through > 0 && through <= as_of)
     }
 
-    /// Returns the sequence number of an id; none if it is of another epoch.
+    /// Returns the sequence number of an id; none if it is of another epoch or of the application.
     fn seq_of(&self, id: &str) -> Option<u64> {
         let seq = |text: &str| text.split('-').next().and_then(|seq| seq.parse().ok());
-        id.strip_prefix("own")
-            .or_else(|| id.strip_prefix('e'))
-            .and_then(|id| id.strip_prefix(&self.epoch[1..]))
-            .and_then(seq)
+        id.strip_prefix(&*self.epoch).and_then(seq)
     }
 
     fn first_between(&self, topics: &[Topic], after: u64, through: u64) -> Option<u64> {
@@ -299,13 +295,14 @@ impl Run {
         let key = any(&mut self.rng, &KEYS);
         self.published.insert(seq, Published { channel, key, retain });
         let own = (self.rng.u8(..10) == 0).then(|| format!("{}{seq}-own", self.epoch_text().replace('e', "own")));
-        let id = own.clone().unwrap_or_else(|| format!("{}{seq}", self.epoch_text()));
+        let id = own.iter().cloned().chain([format!("{}{seq}", self.epoch_text())]);
+        let ids: String = id.map(|id| format!("id: {id}\n\n")).collect();
         let filler = "x".repeat(any(&mut self.rng, &[1, 20, 300]));
-        let text = format!("data: {seq} {channel} {key} {} {filler}\nid: {id}\n\n", retain as u8);
+        let text = format!("data: {seq} {channel} {key} {} {filler}\n{ids}", retain as u8);
         let event = Shared::of(text);
         let (channel, key) = (channel.as_bytes().into(), key.as_bytes().into());
-        let id = own.map(|id| id.into_bytes().into());
-        let event = Box::new(SequencedEvent { seq, channel, event, key, retain, id });
+        let has_custom_id = own.is_some();
+        let event = Box::new(SequencedEvent { seq, channel, event, key, retain, has_custom_id });
         self.world.apply(Command::Publish { hub: HUB, event });
     }
 

@@ -44,14 +44,13 @@ impl OwnHub {
             match *part {
                 Handover::EventPart { bytes } => event.extend_from_slice(bytes),
                 Handover::Entry { seq, age, channel, key, retain, has_custom_id } => {
-                    let id = has_custom_id.then(|| id_of(&event));
                     let event = SequencedEvent {
                         seq,
                         channel: channel.into(),
                         event: Shared::of(std::mem::take(&mut event)),
                         key: key.into(),
                         retain,
-                        id,
+                        has_custom_id,
                     };
                     let _ = state.change(channel, key, retain, event.event.len(), retention); // it was there before
                     hub.append(event, now.checked_sub(age).unwrap_or(now));
@@ -82,9 +81,4 @@ fn history_of(handed: &[Handover<'_>]) -> History {
         }
     }
     history
-}
-
-/// Returns the id of an encoded event, which is its last field.
-fn id_of(event: &[u8]) -> Box<[u8]> {
-    event.rsplit(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"id: ")).unwrap_or_default().into()
 }

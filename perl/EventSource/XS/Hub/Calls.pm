@@ -161,7 +161,8 @@ sub _logged {
         ($after, $through, my @found) = $self->_call('log', $name, $is_state, $after, $through, $last);
         while (my ($key, $block) = splice @found, 0, 2) {
             my %lines;
-            for my $line (grep { length } split /\n/, $block) {
+            for my $line (split /\n/, $block) {
+                last if $line eq '';    # the id of the hub follows one of the application
                 my ($field, $value) = split /: ?/, $line, 2;
                 push @{$lines{length $field ? $field : 'comment'}}, $value // '';
             }
