@@ -8,7 +8,7 @@ export interface ConnectOptions {
     body?: BodyInit | null;
     signal?: AbortSignal;
     /** The id after which the stream begins. */
-    lastEventId?: string;
+    lastEventId?: string | null;
     /** Share the stream with the other tabs of this origin: true by default for GET without headers. */
     share?: boolean;
     /** Only tabs with the same scope share a stream. */
@@ -65,8 +65,28 @@ export interface LiveMap<V = unknown> extends Map<string, V> {
 }
 
 export interface MemberMap<V = unknown> extends LiveMap<V> {
-    /** How many members a large room has (join => 'count'). */
+    /** How many members a large room has (join => 'count'). An event 'count' says that it has changed. */
     readonly count?: number;
+    addEventListener(
+        type: 'change',
+        listener: ((event: ChangeEvent<V>) => void) | { handleEvent(event: ChangeEvent<V>): void } | null,
+        options?: boolean | AddEventListenerOptions,
+    ): void;
+    addEventListener(
+        type: 'count',
+        listener: ((event: Event) => void) | { handleEvent(event: Event): void } | null,
+        options?: boolean | AddEventListenerOptions,
+    ): void;
+    removeEventListener(
+        type: 'change',
+        listener: ((event: ChangeEvent<V>) => void) | { handleEvent(event: ChangeEvent<V>): void } | null,
+        options?: boolean | EventListenerOptions,
+    ): void;
+    removeEventListener(
+        type: 'count',
+        listener: ((event: Event) => void) | { handleEvent(event: Event): void } | null,
+        options?: boolean | EventListenerOptions,
+    ): void;
 }
 
 export interface Hub extends EventSource, AsyncIterable<MessageEvent> {
@@ -100,6 +120,21 @@ export interface Hub extends EventSource, AsyncIterable<MessageEvent> {
         type: string,
         listener: ((event: MessageEvent<string>) => void) | EventListenerObject | null,
         options?: boolean | AddEventListenerOptions,
+    ): void;
+    removeEventListener(
+        type: 'error',
+        listener: ((event: HubErrorEvent) => void) | { handleEvent(event: HubErrorEvent): void } | null,
+        options?: boolean | EventListenerOptions,
+    ): void;
+    removeEventListener(
+        type: 'transport',
+        listener: ((event: TransportEvent) => void) | { handleEvent(event: TransportEvent): void } | null,
+        options?: boolean | EventListenerOptions,
+    ): void;
+    removeEventListener(
+        type: 'open',
+        listener: ((event: Event) => void) | { handleEvent(event: Event): void } | null,
+        options?: boolean | EventListenerOptions,
     ): void;
     removeEventListener(
         type: string,

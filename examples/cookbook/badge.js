@@ -10,8 +10,10 @@ export function badge(hub, element) {
   hub.onopen = () => show('live')
   hub.onerror = ({status}) => {
     if (hub.readyState === hub.CONNECTING) timer ??= setTimeout(show, 2000, 'reconnecting')
-    else show(status === 401 ? 'log in again' : 'not available')
+    else if (hub.readyState === hub.CLOSED) show(status === 401 ? 'log in again' : 'not available')
+    // otherwise it is an event of the application with this name
   }
   hub.addEventListener('closed', ({data}) => { reason = data })  // the application's, before it ends the stream
   hub.addEventListener('finish', () => show(reason ? `ended: ${reason}` : 'ended'))
+  if (hub.readyState === hub.OPEN) show('live')
 }

@@ -56,6 +56,13 @@ import('/hub.js').then(async ({connect}) => {
 })
 JS
 
+my $UNCLONEABLE = <<'JS';
+(() => {
+    try { EventSourceHub.connect('/numbers', {method: 'POST', body: new URLSearchParams('a=1'), share: true}) }
+    catch (error) { return error.name }
+})()
+JS
+
 # Chromium keeps a page that was left; the last one with a SharedWorker leaves that cache by itself. Firefox keeps none that had
 # a request or a lock: it loads it anew.
 my %CAME_BACK = (
@@ -199,6 +206,11 @@ for my $browser (Testing::Browser->names) {
         my @tabs = map { $tabs->open(classic => 1) } 1, 2;
         $numbers->('each tab has each event');
         is $tabs->streams, 1, 'they share a stream';
+        $_->close for @tabs;
+        @tabs = map { $tabs->open(classic => 1, options => encode_json({worker => '/hub.js'})) } 1, 2;
+        is $tabs->streams,                   1,           'they share that of a worker whose script is a module';
+        is $tabs[0]->evaluate('leader()'),   undef,       'which reads it';
+        is $tabs[0]->evaluate($UNCLONEABLE), 'TypeError', 'a body that cannot be sent to it is refused';
         $_->close for @tabs;
     };
 

@@ -36,6 +36,19 @@ $proxy->delay(0);
 $lists->('a,b,c', 'what comes in between is there once');
 $says->('live');
 
+is_deeply $tab->evaluate(
+    <<'JS'), ['live', 'live'], 'a stream that is open is live, also after an event of the name error';
+Promise.all([import('/hub.js'), import('/badge.js')]).then(async ([{connect}, {badge}]) => {
+    const hub = connect('/events', {share: false}), element = document.createElement('p');
+    await new Promise(resolve => hub.addEventListener('open', resolve));
+    badge(hub, element);
+    const first = element.textContent;
+    hub.dispatchEvent(new MessageEvent('error', {data: 'of the application'}));
+    hub.close();
+    return [first, element.textContent];
+})
+JS
+
 $proxy->hold;
 $says->('reconnecting');
 $order->('d');

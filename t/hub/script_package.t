@@ -66,6 +66,29 @@ subtest 'a bundler keeps the module in the script of a worker' => sub {
     like printed_by($folder, $bundle, qw(worker.js --bundle --format=esm)), qr/\bonconnect\b/, 'the bundle serves tabs';
 };
 
+subtest 'the types fit what a page does' => sub {
+    needs(packages_missing('t/node'));
+    write_file("$folder/page.ts", <<'TS');
+import { connect, type HubErrorEvent, type TransportEvent } from 'eventsource-hub';
+
+const hub = connect('/events', {lastEventId: null});
+const onError = ({status}: HubErrorEvent) => status, onTransport = ({reason}: TransportEvent) => reason;
+const onMessage = ({data}: MessageEvent<string>) => data, onOpen = (event: Event) => event;
+for (const method of ['addEventListener', 'removeEventListener'] as const) {
+    hub[method]('error', onError);
+    hub[method]('transport', onTransport);
+    hub[method]('open', onOpen);
+    hub[method]('stock', onMessage);
+    hub.state<number>('stock')[method]('change', ({key, value, previous}) => key + value + previous);
+    hub.members('people')[method]('change', ({key}) => key);
+    hub.members('people')[method]('count', () => hub.members('people').count);
+}
+TS
+    my $compiler = abs_path('t/node/node_modules/.bin/tsc');
+    my @options  = qw(--noEmit --strict --target es2022 --module nodenext page.ts);
+    is eval { printed_by($folder, $compiler, @options) } // $@, '', 'it compiles';
+};
+
 subtest 'the classic script defines one global, as a script and as an import' => sub {
     my $global = 'console.log(Object.keys(globalThis.EventSourceHub).sort().join())';
     my $run    = 'require("vm").runInThisContext(require("fs").readFileSync(process.argv[1], "utf8"))';

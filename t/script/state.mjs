@@ -62,7 +62,13 @@ async function follow({url, options, only, names: [stock, people] = []}) {
   const late = await left.ready.then(() => 'kept', () => 'rejected');
   const never = connect(`${url}/events?member=eve`, options);
   never.close();
-  return {steps, late, closed: await never.state(stock).ready.then(() => 'kept', () => 'rejected')};
+  const counted = connect(`${url}/hall`, options);
+  const hall = counted.members(people && 'hall');
+  const told = [];
+  for (const type of ['change', 'count']) hall.addEventListener(type, event => told.push([type, event.key, hall.count]));
+  await until(() => told.length);
+  counted.close();
+  return {steps, late, told, closed: await never.state(stock).ready.then(() => 'kept', () => 'rejected')};
 }
 
 const cases = (await text(process.stdin)).trim().split('\n').map(line => JSON.parse(line)[0]);

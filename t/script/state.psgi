@@ -1,5 +1,6 @@
 # Two hubs, one that shows the channel and the key of its events, and what is done with them: /HUB/events, /HUB/set?key=...,
-# /HUB/forget?key=..., and /HUB/away, while no client has a stream. The stream of another one is /stream/whole.
+# /HUB/forget?key=..., and /HUB/away, while no client has a stream. /HUB/hall has a channel whose members are counted. The stream
+# of another hub is /stream/whole.
 
 use Testing::Application qw(answer);
 use EventSource::Hub;
@@ -46,6 +47,10 @@ builder {
                 my $id = Plack::Request->new(shift)->query_parameters->{member};
                 return {id => $id, channel => 'people', json => {name => uc $id}, leave_after => 0};
             },
+        );
+        mount "/$name/hall" => $hub{$name}->to_app(
+            channels => sub { 'hall' },
+            member   => sub { {id => 'ann', channel => 'hall', join => 'count', leave_after => 0} },
         );
     }
     mount '/' => sub { [404, [], []] };

@@ -246,6 +246,34 @@ const CASES = {
     return [[before, 0], ...pages.map(({received}) => [received, ids(1, 3)])];
   },
 
+  async 'a cache ignores the query of the script, of which the pages warn'(hasWorker) {
+    const {browser, open, pass} = begin({hasWorker});
+    browser.ignoresQuery = true;
+    open();
+    await pass(20);
+    return [[[browser.warnings.length, /cache ignores the query of http:.*hub[.]js$/.test(browser.warnings[0])], [1, true]]];
+  },
+
+  async 'a shared stream whose headers are an object of the class Headers'(hasWorker) {
+    const {open, pass, publish} = begin({hasWorker});
+    const page = open({headers: new Headers({'X-Own': 'yes'}), share: true, scope: 'own', lastEventId: null});
+    await pass(4);
+    publish(1);
+    await pass(1);
+    return [[page.received, ids(1, 1)]];
+  },
+
+  async 'what cannot be sent to whoever reads a shared stream is refused at once'(hasWorker) {
+    const {open} = begin({hasWorker});
+    let thrown;
+    try {
+      open({share: true, headers: () => ({})});
+    } catch (error) {
+      thrown = error.name;
+    }
+    return [[thrown, 'TypeError']];
+  },
+
   async 'the bundle that reads streams is missing, of which the pages warn'(hasWorker) {
     const {browser, open, pass} = begin({hasWorker});
     browser.lacksBundle = true;

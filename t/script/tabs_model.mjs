@@ -312,6 +312,7 @@ class Browser {
   warnings = [];                          // of pages; those of a worker are out of sight
   bundleTakes;                            // ms, each time
   lacksBundle;                            // its server does
+  ignoresQuery;                           // a cache answers with the script itself
   hasOldBundle;                           // its cache has that of another release
   isDeaf;                                 // its worker never answers: the tabs come to an elected one
   #ticks = 0;                             // a clock moves between two looks
@@ -383,6 +384,7 @@ class Browser {
           return isLost || reject(new Error('away'));
         }
         if (!scope.bundle) runReader(scope);
+        if (this.ignoresQuery && /v=1/.test(url)) return resolve({connect() {}, Parser: class {}});
         resolve(this.hasOldBundle && /v=1$/.test(url) ? {...scope.bundle, NAME: 'eventsource-hub 0'} : scope.bundle);
       })),
       bundle: undefined, EventSourceHub: undefined, console: {warn: text => process === this.worker || this.warnings.push(`${text}`)}, localStorage: this.storage,
@@ -939,7 +941,7 @@ async function runSeed(seed) {
       publish();
       const pages = present();            // one that hangs may wake up later
       for (const page of pages) page.events.dispatchEvent(new Event('visibilitychange'));
-      const ms = 7000 + 5000 * Math.max(1, paused.length + behind);
+      const ms = 7000 + 6000 * (1 + paused.length + behind);  // the places from which the stream has to begin again
       await schedule.until(schedule.now + ms);
       if (!browser.worker?.hangs) late.push(...lacking(`after ${ms / 1000} s`, pages));
       browser.isCalm = false;

@@ -23,6 +23,15 @@ import { absolute, plain } from './url.js';
 
 const REMEMBERED_FOR = 6e5;               // ms: why a stream was polled
 
+// It goes to whoever reads the stream for all tabs.
+function assertCloneable(request) {
+  try {
+    new MessageChannel().port1.postMessage(request);
+  } catch {
+    throw new TypeError('headers that are a function, and a body that cannot be copied, are for a stream with share: false');
+  }
+}
+
 export class Hub extends EventTarget {
   readyState = CONNECTING;
   transport = 'stream';
@@ -52,14 +61,16 @@ export class Hub extends EventTarget {
     const { href, origin } = plain(url);
     // It throws where fetch would do so for each attempt, and names the methods of the standard in upper case.
     ({ method } = new Request(href, { method, headers: typeof headers === 'function' ? {} : headers, body }));
+    if (headers && typeof headers !== 'function') headers = [...new Headers(headers)];
     share ??= method === 'GET' && !headers && !lastEventId;
     const request = { url: href, origin, method, withCredentials: this.withCredentials, gap, position, start, history: share ? history : 0, key, keepalive };
     Object.assign(this, { key: JSON.stringify([scope, request]), request: { ...request, headers, body, reason: '' }, script: worker });
+    if (share) assertCloneable(this.request);
     try {                                 // a page may have no storage, and nothing there
       const [reason, until] = localStorage[NAME + origin].split(' ');
       if (Date.now() < until) this.request.reason = reason;
     } catch {}
-    this.#replica = new Replica(request, lastEventId && { entries: [], last: lastEventId });
+    this.#replica = new Replica(request, lastEventId ? { last: lastEventId } : undefined);
     this.ready = new Promise((...settle) => { this.#settle = settle });
     this.ready.catch(() => {});
     for (const type of ['open', 'message', 'error']) {

@@ -11,7 +11,9 @@ import { plain } from './url.js';
 export function linkToWorker(hub, fail) {
   const { key, request, script } = hub;
   const gone = new AbortController();
-  const worker = new SharedWorker(plain(script), { type: SELF.type, name: NAME });
+  // The page may be of another kind than its worker; as a module, both kinds work.
+  const { href } = plain(script);
+  const worker = new SharedWorker(href, { type: href === SELF.url ? SELF.type : 'module', name: NAME });
   const { port } = worker;
   const name = newId();
   worker.onerror = () => fail();

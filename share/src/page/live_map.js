@@ -3,11 +3,13 @@ export class LiveMap extends Map {
   #target = new EventTarget();
   #stale = new Set();                     // keys of before a gap
   #accepts;
+  #isMembers;
 
   constructor(ready, channel, isMembers) {
     super();
     this.ready = ready.then(() => this);
     this.ready.catch(() => {});
+    this.#isMembers = isMembers;
     this.#accepts = ({ at }) => at && (at.isShown ? channel === undefined || channel === at.channel : isMembers === !!at.isMember);
   }
 
@@ -26,9 +28,11 @@ export class LiveMap extends Map {
     let value = entry.data;
     try { value = JSON.parse(value) } catch {}  // a text
     if (isShown) value = value.data;
+    // No change of a key: the number of members, or an event that the application has retained without one.
     if (key === null) {
+      if (!this.#isMembers || entry.type !== 'count') return;
       this.count = value;
-      return this.#tell(null, value);
+      return this.#target.dispatchEvent(new Event('count'));
     }
     this.#stale.delete(key);
     this.#put(key, isGone ? undefined : value);

@@ -23,7 +23,8 @@ function find() {
 // A cache may have the bundle of another release.
 async function ask() {
   const bundle = await find();
-  if (bundle.NAME !== NAME) throw new Error(`${bundle.NAME}, not ${NAME}`);
+  if (bundle.connect) throw new Error(`the bundle that reads streams is this script: a cache ignores the query of ${SELF.url}`);
+  if (bundle.NAME !== NAME) throw new Error(`the bundle that reads streams is ${bundle.NAME}, not ${NAME}`);
   return bundle;
 }
 
