@@ -82,8 +82,8 @@ sub look {
     my ($self, $handle, $code) = @_;
     my ($dbh, $class) = _dbh_of($handle);
     my $table = $class->new(dbh => $dbh, table => $self->{table});
-    return $class->lend(
-        $dbh,
+    return $self->_lend(
+        $class, $dbh,
         sub {
             my ($verdict, $clause, $remedy) = $table->trouble_of_policies;
             $SETTINGS->throw(refused => "the table $clause: $remedy") if $verdict && $verdict eq 'wrong';
@@ -148,7 +148,7 @@ sub publish {
     }
     $SETTINGS->throw(refused =>
             "the table $self->{table} has taken no row: look at its triggers and rules, and at Callbacks of the handle")
-        if !$class->insert($dbh, $self->{table}, $row);
+        if !$self->_lend($class, $dbh, sub { $class->insert($dbh, $self->{table}, $row) });
 
     # A worker that blocks may have loaded the module of an event loop, which never runs.
     warn __PACKAGE__
@@ -209,6 +209,22 @@ sub _dbh_of {
     local ($@, $SIG{__DIE__});
     my $class = eval { $DATABASE->class_for($dbh) } // $SETTINGS->refuse(dbh => $@ =~ s/\n//r);
     return ($dbh, $class);
+}
+
+# Calls code while the handle has our attributes. What DBI throws has its place in our code: it is thrown at the caller's line,
+# with the remedy if there is one. HandleError may throw objects.
+sub _lend {
+    my ($self, $class, $dbh, $code) = @_;
+    my ($is_done, $result, $error);
+    {
+        local ($@, $SIG{__DIE__});
+        $is_done = eval { $result = $class->lend($dbh, $code); 1 };
+        $error   = $@;
+    }
+    return $result if $is_done;
+    die $error     if ref $error;
+    my $remedy = $class->remedy($dbh, $self->{table});
+    die EventSource::XS::Reason->without_place($error) . $remedy . EventSource::Error->here->{location};
 }
 
 sub _follower {
@@ -356,8 +372,8 @@ C<TRUNCATE> publishes nothing.
 =head1 METHODS
 
 All strings are characters (L<EventSource::Hub/Names>). Wrong arguments throw an L<EventSource::Error> with the code C<invalid>
-at the caller's line, and nothing is written. Errors of the database are thrown as L<DBI> throws them, whatever the handle's
-C<HandleError> returns.
+at the caller's line, and nothing is written. Errors of the database are thrown at that line as L<DBI> words them, whatever
+the handle's C<HandleError> returns.
 
 A handle is one of L<DBI>, with any attributes, or an object with one: a schema or storage of L<DBIx::Class>
 (0.082843 does not know L<DBD::MariaDB>), a database of L<Mojo::Pg> or L<Mojo::SQLite>, an L<DBIx::Connector>.

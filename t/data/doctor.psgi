@@ -9,13 +9,14 @@
 #   /posted    a response to POST with an event that has the request's body, and then the end
 #   /status    a response with the status of the query
 #   /owned     a response of an owner; HEAD has the status and headers of the query, as JSON: 200,["EventSource-Owner","ann"]
+#   /password  a stream for the user "user" with the password "very secret"
 #   /to        a redirect to the query
 #   /slow      a stream whose head comes late
 
 use Testing::Application qw(answer);
 use EventSource::Hub;
 use JSON::PP     ();
-use MIME::Base64 qw(decode_base64);
+use MIME::Base64 qw(decode_base64 encode_base64);
 use Plack::Builder;
 use Plack::Util ();
 use Time::HiRes qw(sleep);
@@ -50,13 +51,18 @@ sub coded {
 }
 
 builder {
-    mount '/hub'     => \&stream;
-    mount '/events'  => \&stream;
-    mount '/coded'   => \&coded;
-    mount '/publish' => sub { my $env = shift; return answer($hub->publish(news => $env->{QUERY_STRING})) };
-    mount '/count'   => sub { $count++;        return [200, [@STREAM], ["id: $count\ndata: number $count\n\n"]] };
-    mount '/same'    => sub { return [200, [@STREAM], ["id: 1\ndata: one\n\n"]] };
-    mount '/posted'  => sub {
+    mount '/hub'      => \&stream;
+    mount '/events'   => \&stream;
+    mount '/coded'    => \&coded;
+    mount '/publish'  => sub { my $env = shift; return answer($hub->publish(news => $env->{QUERY_STRING})) };
+    mount '/password' => sub {
+        my $env     = shift;
+        my $is_user = ($env->{HTTP_AUTHORIZATION} // '') eq 'Basic ' . encode_base64('user:very secret', '');
+        return $is_user ? stream($env) : [401, [], []];
+    };
+    mount '/count'  => sub { $count++; return [200, [@STREAM], ["id: $count\ndata: number $count\n\n"]] };
+    mount '/same'   => sub { return [200, [@STREAM], ["id: 1\ndata: one\n\n"]] };
+    mount '/posted' => sub {
         my $env = shift;
         $env->{'psgi.input'}->read(my $body, $env->{CONTENT_LENGTH});
         return [$env->{REQUEST_METHOD} eq 'POST' ? 200 : 405, [@STREAM], ["data: $env->{CONTENT_TYPE} $body\n\n"]];

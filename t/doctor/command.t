@@ -67,6 +67,17 @@ subtest 'the report for people' => sub {
         'what is wrong comes first';
 };
 
+subtest 'a URL with a password' => sub {
+    my $url = $server->url('/password') =~ s{//}{//user:very%20secret@}r;
+    for my $doctor (Testing::Doctor->start('--seconds', 1, $url), Testing::Doctor->start_plain('--seconds', 1, $url)) {
+        is $doctor->exit_code, 0, 'it is sent' or diag $doctor->log;
+        unlike $doctor->log, qr/very/, 'and not shown';
+    }
+    my $wrong = Testing::Doctor->start_plain('ftp://user:secret@127.0.0.1/');
+    is $wrong->exit_code, 2, 'a URL that is none';
+    like $wrong->log, qr{not 'ftp://user:...\@127.0.0.1/'}, 'is shown without it';
+};
+
 subtest 'the module that perl loads for a name that two distributions have' => sub {
     my @stream = ('--seconds', 1, $server->url('/hub'));
     my $ours   = Testing::Doctor->start(@stream)->finding('modules');

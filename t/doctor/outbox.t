@@ -127,8 +127,16 @@ subtest 'beside a stream' => sub {
 
 subtest 'a database that is away' => sub {
     Testing::Database::PostgreSQL->require_or_skip_all;
-    my $doctor = Testing::Doctor->start('--dsn', 'dbi:Pg:dbname=shop;host=127.0.0.1;port=1');
-    is_wrong($doctor, 'outbox', 'wrong', qr/takes no connection: .*refused/, 'is said');
+    my @dsn    = ('--dsn', q{dbi:Pg:dbname=shop;password='very secret';host=127.0.0.1;port=1});
+    my $doctor = Testing::Doctor->start(@dsn);
+    is_wrong($doctor, 'outbox', 'wrong', qr/takes no connection: .*password=\.\.\.;host.*refused/, 'is said');
+    unlike $doctor->log, qr/secret/, 'without its password';
+    my $stats = $shell->run('outbox', '--hub', 'shop', @dsn, '--stats');
+    like $stats->{err},   qr/refused/, 'the command says so, too';
+    unlike $stats->{err}, qr/secret/,  'without the password';
+    my $follower = $shell->start('outbox', '--hub', 'shop', @dsn);
+    ok wait_until($DEADLINE, sub { $follower->log =~ /refused/ }), 'and the log of a follower';
+    unlike $follower->log, qr/secret/, 'without the password';
 };
 
 done_testing;

@@ -273,20 +273,22 @@ check 'hostile rows' => sub {
     $dbh->do('DELETE FROM eventsource_outbox WHERE state = 2');
 };
 
+my $HELD = "ein Trigger h\xE4lt sie fest";
+
 # A trigger that refuses to delete a row, and one that does nothing instead, where there is such a thing.
 my %TRIGGERS = (
     MariaDB => [
-              q{CREATE TRIGGER hold BEFORE DELETE ON eventsource_outbox FOR EACH ROW IF OLD.data = 'held' THEN}
-            . q{ SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'a trigger holds it'; END IF}
+              qq{CREATE TRIGGER hold BEFORE DELETE ON eventsource_outbox FOR EACH ROW IF OLD.data = 'held' THEN}
+            . qq{ SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '$HELD'; END IF}
     ],
     PostgreSQL => [
         q{CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF OLD.data = 'held' THEN}
-            . q{ RAISE EXCEPTION 'a trigger holds it'; END IF; IF OLD.data = 'kept' THEN RETURN NULL; END IF; RETURN OLD; END $$},
+            . qq{ RAISE EXCEPTION '$HELD'; END IF; IF OLD.data = 'kept' THEN RETURN NULL; END IF; RETURN OLD; END \$\$},
         'CREATE TRIGGER hold BEFORE DELETE ON eventsource_outbox FOR EACH ROW EXECUTE FUNCTION hold()'
     ],
     SQLite => [
               q{CREATE TRIGGER hold BEFORE DELETE ON eventsource_outbox BEGIN SELECT CASE OLD.data WHEN 'held' THEN}
-            . q{ RAISE(ABORT, 'a trigger holds it') WHEN 'kept' THEN RAISE(IGNORE) END; END}
+            . qq{ RAISE(ABORT, '$HELD') WHEN 'kept' THEN RAISE(IGNORE) END; END}
     ],
 );
 
@@ -303,10 +305,10 @@ check 'rows that the database does not delete' => sub {
     is_deeply [map { $_->{data} } $outbox->events(2 + @held, 'held')], ['before', @held, 'after'], 'all are published';
     is_deeply $dbh->selectcol_arrayref('SELECT data FROM eventsource_outbox WHERE state = 2 ORDER BY id'), \@held,
         'those that the database does not delete are dead letters';
-    my $problem = qr/it is published, and the database does not mark it so: .*a trigger holds it/;
+    my $problem = qr/it is published, and the database does not mark it so: .*$HELD/;
     like $dbh->selectrow_array(q{SELECT problem FROM eventsource_outbox WHERE data = 'held'}), $problem,
         'with the reason';
-    like $follower->log, qr/is a dead letter: $problem.*; remove the cause, and delete the row$/m,
+    like decode('UTF-8', $follower->log), qr/is a dead letter: $problem.*; remove the cause, and delete the row$/m,
         'and the log has the remedy';
     $dbh->do('DROP TRIGGER hold' . ($kind eq 'PostgreSQL' ? ' ON eventsource_outbox' : ''));
     $dbh->do('DELETE FROM eventsource_outbox WHERE state = 2');

@@ -108,9 +108,12 @@ sub log_of {
 sub errors_ok {
     my $handle = shift;
     my $other  = EventSource::Outbox->new(hub => $HUB, table => 'no_such_table');
+    my $remedy = qr/are the tables there\? "eventsource outbox --schema [a-z]+ --table no_such_table" prints the SQL/;
     for my $method (qw(publish retry stats)) {
-        like error_of(sub { $other->$method($handle, $method eq 'publish' ? (c => 'x') : ()) }), qr/no_such_table/,
-            "$method throws what the database refuses";
+        my $error = error_of(sub { $other->$method($handle, $method eq 'publish' ? (c => 'x') : ()) });
+        my $place = "at $0 line " . (__LINE__ - 1);
+        like $error, qr/no_such_table.*: $remedy.* \Q$place\E[.]\n\z/s,
+            "$method throws what the database refuses, with the remedy, at the caller's line";
     }
     return;
 }
@@ -208,7 +211,7 @@ check 'a lost lease', users => sub {
             qw(eventsource_outbox eventsource_outbox_follower));
     my $insert = qr/INSERT INTO eventsource_outbox_follower \(id\) VALUES \(1\)/;
     like error_of(sub { table_of($database->connect_as('follower')) }),
-        qr/eventsource_outbox_follower was deleted, and cannot be inserted \(.*denied.*\): have its owner run $insert/,
+        qr/eventsource_outbox_follower was deleted, and cannot be inserted \(.*(?:denied|nicht erlaubt f\xFCr).*\): have its owner run $insert/,
         'the row of the lease is deleted';
     $dbh->do('INSERT INTO eventsource_outbox_follower (id) VALUES (1)');
     ok table_of($database->connect_as('follower'))->acquire_lease('holder', 1), 'and inserted by hand';
@@ -386,6 +389,7 @@ for my $class (Testing::Database->classes) {
         $class->require_or_skip_all;
         my $database = $class->start(@{$OPTIONS{$class->name} || []});
         Testing::Outbox->create_tables($database->connect, $outbox);
+        $database->connect->do(q{SET GLOBAL lc_messages = 'de_DE'}) if $class->name eq 'MariaDB';
         my @drivers = $database->can('use_driver') ? qw(MariaDB mysql) : $database->driver;
         for my $driver (@drivers) {
             $database->use_driver($driver) if @drivers > 1;

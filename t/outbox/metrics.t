@@ -88,6 +88,11 @@ subtest 'a database that is away' => sub {
     my $response = get($away);
     is $response->[0], 503, 'is a 503';
     like $response->[2][0], qr/the database answers nothing: the disk is full/, 'with the reason';
+    my $refused =
+        "DBI connect('dbname=shop;password=very secret;host=db','shop',...) failed: zur\xC3\xBCckgewiesen at x line 1.\n";
+    like get($outbox->metrics_app(@HERE, connect => sub { die $refused }))->[2][0],
+        qr/: DBI connect\('dbname=shop;password=...;host=db','shop',...\) failed: zur\xC3\xBCckgewiesen$/,
+        'without a password, and encoded once';
     is get($outbox->metrics_app(@HERE, connect => sub { undef }))->[0], 503, 'so is a connect that returns nothing';
 };
 

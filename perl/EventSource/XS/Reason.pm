@@ -7,6 +7,10 @@ use warnings;
 
 my $OF_HANDLE = qr/, <[^\n]*> (?:line|chunk) [0-9]+/;
 
+# The password in a URL, and that in the DSN of a message of DBI, which ends there with the next setting or DBI's next argument.
+my $PASSWORD =
+    qr{://[^\s/:@'"]*:\K[^\s/'"]*(?=@)|\b(?:password|passwd|pwd|pass)\s*=\s*\K(?:'(?:[^'\\]|\\.)*'|(?:(?!',')[^;\n])*)}i;
+
 use Scalar::Util qw(blessed);
 
 # Public methods
@@ -19,7 +23,17 @@ sub message_of {
     return $class->of($text) =~ s/\s+\z//r;
 }
 
+# The reason in characters, without passwords. Drivers of databases and the system give bytes of UTF-8, too.
 sub of {
+    my ($class, $exception) = @_;
+    my $text = $class->without_place($exception);
+    utf8::decode($text) if !utf8::is_utf8($text);
+    return $class->without_passwords($text);
+}
+
+sub without_passwords { return $_[1] =~ s/$PASSWORD/.../gr }
+
+sub without_place {
     my ($class, $exception) = @_;
     return "$exception" =~ s/ at (?:(?! at )[^\n])+ line [0-9]+$OF_HANDLE?[.]?\n?\z//r;
 }

@@ -38,11 +38,7 @@ sub new {
     my ($class, %option) = @_;
     my $self = bless {%option, state => 'waiting', attempts => 0, opens_at => 0}, $class;
     my $url  = $self->{url} = $option{url}->clone;
-    if (defined(my $userinfo = $url->userinfo)) {
-        my $basic = 'Basic ' . encode_base64(uri_unescape($userinfo), '');
-        $self->{headers} = [@{$option{headers}}, [Authorization => $basic]];
-    }
-    $url->userinfo(undef);
+    $self->{headers} = [@{$option{headers}}, $class->take_userinfo($url)];
     $url->fragment(undef);
     my $parser = $self->{parser} = EventSource::Parser->new(max_event => $option{max_event});
     utf8::encode(my $id = $option{last_event_id} // '');
@@ -150,6 +146,14 @@ sub state { return $_[0]{state} }
 
 # Return the newest error, once.
 sub take_error { return delete $_[0]{error} }
+
+# Remove the name and the password from a URL. Returns the header that sends them, if there are any.
+sub take_userinfo {
+    my ($class, $url) = @_;
+    my $userinfo = $url->userinfo;
+    $url->userinfo(undef);
+    return defined $userinfo ? [Authorization => 'Basic ' . encode_base64(uri_unescape($userinfo), '')] : ();
+}
 
 # Take the time: a connection on which nothing has come for too long is lost. Returns true then.
 sub tick {

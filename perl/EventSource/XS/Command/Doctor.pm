@@ -11,6 +11,7 @@ use EventSource::XS::Doctor;
 use EventSource::XS::Doctor::Report;
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Outbox::Database;
+use EventSource::XS::Reason;
 use POSIX ();
 use URI;
 
@@ -123,8 +124,10 @@ sub _read_url {
     }
     my $problem = EventSource::XS::Client::Source->problem_of(URI->new($arguments[0]));
     $problem = "must begin with http:// or https://, not '$arguments[0]'" if defined $problem && $problem =~ /http/;
-    $COMMAND->usage("the URL $problem") if defined $problem;
-    $option->{url} = $arguments[0] =~ s/#.*//sr;
+    $COMMAND->usage('the URL ' . EventSource::XS::Reason->without_passwords($problem)) if defined $problem;
+    my $url = URI->new($arguments[0] =~ s/#.*//sr);
+    unshift @{$option->{header}}, map { join ': ', @$_ } EventSource::XS::Client::Source->take_userinfo($url);
+    $option->{url} = "$url";
     return;
 }
 

@@ -132,7 +132,9 @@ sub redirect {
     my $self = shift;
     my $to   = $self->header('Location');
     return undef if ($self->{status} || 0) !~ /\A30[12378]\z/ || !defined $to;
-    return URI->new_abs($to, $self->{url})->canonical;
+    my $url = URI->new_abs($to, $self->{url})->canonical;
+    $url->userinfo(undef) if $url->can('userinfo');
+    return $url;
 }
 
 # Connects and sends the request. Returns itself; failure says whether it has failed.

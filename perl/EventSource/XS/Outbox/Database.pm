@@ -102,7 +102,7 @@ sub commit_each {
     return $dbh;
 }
 
-# Writes a row in the transaction of the handle. Its texts are bytes of UTF-8. Returns false if the database has taken none.
+# Writes a row in the transaction of the handle, which is lent. Its texts are bytes of UTF-8. Returns false if the database has taken none.
 sub insert {
     my ($class, $dbh, $table, $row) = @_;
     my (@values, @bound);
@@ -119,7 +119,7 @@ sub insert {
         push @values,  $other{$column};
     }
     my $insert = "INSERT INTO $table (" . join(', ', @columns) . ') VALUES (' . join(', ', @values) . ')';
-    my $count  = $class->lend($dbh, sub { $dbh->do($insert, undef, @bound) });
+    my $count  = $dbh->do($insert, undef, @bound);
     return $count && $count != 0;
 }
 
@@ -133,6 +133,15 @@ sub lend {
         if $theirs;
     local @$dbh{keys %ours} = values %ours;
     return $code->();
+}
+
+# The remedy if the last statement of the handle has failed because the table is not there; otherwise the empty string. Messages
+# are in the language of the database.
+sub remedy {
+    my ($class, $dbh, $table) = @_;
+    return '' if ($dbh->state // '') !~ /\A(?:3F000|42501|42P01|42S02)\z/ && ($dbh->errstr // '') !~ /no such table/;
+    my $make = 'eventsource outbox --schema ' . $class->schema_kind . ($table eq $TABLE ? '' : " --table $table");
+    return qq{: are the tables there? "$make" prints the SQL that makes them};
 }
 
 # Methods of a follower and of commands, which die with what DBI says
@@ -414,11 +423,8 @@ sub _version {
         ($version) = $self->{dbh}->selectrow_array("SELECT version FROM $self->{table}_follower WHERE id = 1");
         1;
     };
-    my $make   = 'eventsource outbox --schema ' . $self->schema_kind;
-    my $reason = EventSource::XS::Reason->of($@);
-    $reason .= qq{: are the tables there? "$make" prints the SQL that makes them}
-        if $reason =~ /no such table|n[o']t exist|permission/i;
-    die "$reason\n";
+    my $remedy = $self->remedy(@$self{qw(dbh table)});
+    die EventSource::XS::Reason->of($@) . "$remedy\n";
 }
 
 1;
