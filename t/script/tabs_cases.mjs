@@ -246,6 +246,41 @@ const CASES = {
     return [[before, 0], ...pages.map(({received}) => [received, ids(1, 3)])];
   },
 
+  async 'answers that are no streams, each of which the console has once'(hasWorker) {
+    const html = {'Content-Type': 'text/html'};
+    const found = [];
+    for (const [status, headers] of [[0], [200, html], [204, {}], [401, html], [403, {}], [404, html], [429, {}], [500, html]]) {
+      const {browser, open, pass} = begin({hasWorker});
+      if (status) browser.refusal = [status, headers];
+      else browser.isAway = true;
+      browser.hasBundle = true;
+      open();
+      await pass(40);
+      found.push(`${status} ${browser.warnings.map(line => line.replace(/^http:\S+ /, '').replace(/:.*/, ''))}`);
+    }
+    return [[found, [
+      '0 no answer that the page may read',
+      '200 the answer is no event stream',
+      '204 ',
+      '401 the answer has the status 401, so the stream has ended',
+      '403 the answer has the status 403, so the stream has ended',
+      '404 the answer has the status 404, so the stream has ended',
+      '429 the answer has the status 429',
+      '500 the answer has the status 500',
+    ]]];
+  },
+
+  async 'options that connect does not have, and a stream that is cut, of which only the former is worth a line'(hasWorker) {
+    const {server, browser, open, pass} = begin({hasWorker});
+    open({shared: false, lastEventID: '7'});
+    await pass(5);
+    for (let count = 0; count < 3; count++) {
+      for (const stream of server.streams) stream.cut();
+      await pass(5);
+    }
+    return [[browser.warnings.map(line => /option (\w+): see/.exec(line)?.[1]), ['shared', 'lastEventID']]];
+  },
+
   async 'a cache ignores the query of the script, of which the pages warn'(hasWorker) {
     const {browser, open, pass} = begin({hasWorker});
     browser.ignoresQuery = true;

@@ -312,6 +312,7 @@ class Browser {
   warnings = [];                          // of pages; those of a worker are out of sight
   bundleTakes;                            // ms, each time
   lacksBundle;                            // its server does
+  hasBundle;                              // its cache has that
   ignoresQuery;                           // a cache answers with the script itself
   hasOldBundle;                           // its cache has that of another release
   isDeaf;                                 // its worker never answers: the tabs come to an elected one
@@ -379,7 +380,7 @@ class Browser {
       // A module that has failed once fails by that URL for ever, as in Firefox; and an answer may never come.
       importBundle: url => new Promise((resolve, reject) => schedule.after(this.bundleTakes ?? this.delay(), process, () => {
         const isLost = !this.isCalm && this.random.chance(0.05);
-        if (!scope.bundle && (isLost || this.isAway || this.lacksBundle || this.refusal || failed.has(`${url}`))) {
+        if (!scope.bundle && !this.hasBundle && (isLost || this.isAway || this.lacksBundle || this.refusal || failed.has(`${url}`))) {
           failed.add(`${url}`);
           return isLost || reject(new Error('away'));
         }

@@ -20,6 +20,7 @@ import { linkToElectedTab, linkToOwnStream, linkToWorker } from './links.js';
 import { LiveMap } from './live_map.js';
 import { SELF } from './reader_bundle.js';
 import { absolute, plain } from './url.js';
+import { Warnings, troubleOf } from './warnings.js';
 
 const REMEMBERED_FOR = 6e5;               // ms: why a stream was polled
 
@@ -45,6 +46,7 @@ export class Hub extends EventTarget {
   #isAnswered;                            // a message has come since the tab asked
   #failures = 0;                          // links in a row on which none has come
   #settle;
+  #warnings;
   #maps = new Map();
   #reader;
   #error;
@@ -53,11 +55,13 @@ export class Hub extends EventTarget {
 
   constructor(url, {
     signal, worker = SELF.url, headers, body, lastEventId, share, scope, withCredentials,
-    method = 'GET', gap = 'gap', position = 'position', start = 0, history = 1e6, key, keepalive,
+    method = 'GET', gap = 'gap', position = 'position', start = 0, history = 1e6, key, keepalive, ...unknown
   } = {}) {
     super();
     this.url = absolute(url).href;
     this.withCredentials = !!withCredentials;
+    this.#warnings = new Warnings(this.url);
+    for (const name in unknown) this.#warnings.warn(name, `connect has no option ${name}: see EventSource::Browser`);
     const { href, origin } = plain(url);
     // It throws where fetch would do so for each attempt, and names the methods of the standard in upper case.
     ({ method } = new Request(href, { method, headers: typeof headers === 'function' ? {} : headers, body }));
@@ -152,7 +156,7 @@ export class Hub extends EventTarget {
       return this.#join();
     }
     if (elsewhere !== undefined) {
-      console.warn(`${this.url}: it came back as another user's stream, so it ends: see "Who reads" in EventSource::Browser`);
+      this.#warnings.warn(403, 'it came back as another user\'s stream, so it ends: see "Who reads" in EventSource::Browser');
     }
     if (leads) this.greet();
     // A welcome may be late, and answer what the tab has asked before. One for all tabs may be another user's.
@@ -160,6 +164,7 @@ export class Hub extends EventTarget {
     if (welcome || this.#isFollowing) {
       if (readyState === OPEN && this.readyState === CONNECTING) {
         this.readyState = OPEN;
+        this.#warnings.warn(0);           // from here on the network fails at times
         this.dispatchEvent(new Event('open'));
       }
       for (const entry of entries) {
@@ -215,13 +220,12 @@ export class Hub extends EventTarget {
     try {
       localStorage[NAME + this.request.origin] = `${reason} ${Date.now() + REMEMBERED_FOR}`;
     } catch {}                            // it is full, or the page may have none
-    if (reason) {
-      console.warn(`${this.url}: a proxy lets no stream through (${reason}), so it is polled: see "Proxies" in EventSource::Browser`);
-    }
+    if (reason) this.#warnings.warn(reason, `a proxy lets no stream through (${reason}), so it is polled: see "Proxies" in EventSource::Browser`);
     this.dispatchEvent(Object.assign(new Event('transport'), { transport, reason }));
   }
 
   #fail(readyState, status) {
+    this.#warnings.warn(status, troubleOf(status, readyState === CLOSED));
     if (readyState === CLOSED) this.close(status);
     this.readyState = readyState;
     this.dispatchEvent(Object.assign(new Event('error'), { status }));
