@@ -148,7 +148,8 @@ dispatches no event; C<id> and C<retry> count all the same.
 
 =item json
 
-Any structure (objects with C<TO_JSON> too), sent as data. C<undef> is C<null>. Not together with C<data> or C<bytes>.
+Any structure, sent as data. C<undef> is C<null>. Not together with C<data> or C<bytes>. An object is what its C<TO_JSON>
+returns, the number of a L<Math::BigInt> or L<Math::BigFloat>, or the string that it overloads; any other one throws C<invalid>.
 
 =item event
 

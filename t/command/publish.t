@@ -86,6 +86,12 @@ LINES
         ),
         {b => [1, 'ü']}, 'json is data';
     is $events[1]{id}, 'own', 'an id';
+
+    $lines = '{"json":{"n":[12345678901234567890123, 1.10]},"id":12345678901234567890123}';
+    publish(\$lines, qw(--json-lines numbers));
+    my ($numbers) = events_of('numbers');
+    is_deeply [@$numbers{qw(id data)}], ['12345678901234567890123', '{"n":[12345678901234567890123, 1.10]}'],
+        'numbers have all of their digits';
 };
 
 subtest 'a line that is wrong or refused is reported, and the others are published' => sub {

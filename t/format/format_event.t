@@ -4,7 +4,22 @@ use lib 't/lib';
 use Testing;
 use EventSource::XS         qw(format_event);
 use JSON::MaybeXS           qw(decode_json);
+use Math::BigFloat          ();
+use Math::BigInt            ();
 use Testing::PlainFormatter qw(plain_format_event);
+
+{
+
+    package Overloads;
+    use overload '""' => sub { ${$_[0]} }, fallback => 1;
+    sub new { my ($class, $value) = @_; return bless \$value, $class }
+}
+{
+
+    package ToJSON;
+    sub new     { my ($class, $value) = @_; return bless \$value, $class }
+    sub TO_JSON { return ${$_[0]} }
+}
 
 my @BLOCKS = (
     ['data'                      => [data => 'foo'],         "data: foo\n\n"],
@@ -33,14 +48,21 @@ my @BLOCKS = (
     ['undef is not a field'       => [event => undef, id => undef, retry => undef, data => 'x'], "data: x\n\n"],
     ['the last of a name counts'  => [data => 'first', data => 'second'],                        "data: second\n\n"],
     ['an empty array is not data' => [id => 1, data => []],                                      "id: 1\n\n"],
-    ['json'                       => [json => {text => "é\n"}],                 qq({"text":"\xC3\xA9\\n"})],
-    ['json of undef'              => [json => undef],                           'null'],
-    ['json of a string'           => [json => 'x'],                             '"x"'],
-    ['bytes'                      => [data => "\xC3\xA9", bytes => 1],          "data: \xC3\xA9\n\n"],
-    ['bytes that have the flag'   => [data => flagged("\xC3\xA9"), bytes => 1], "data: \xC3\xA9\n\n"],
-    ['bytes => 0'                 => [data => "\xC3\xA9", bytes => 0],          "data: \xC3\x83\xC2\xA9\n\n"],
-    ['a leading space stays'      => [data => ' x', id => ' 1'],                "id:  1\ndata:  x\n\n"],
-    ['other control characters'   => [data => "\t\x0B\x0C\0\x85"],              "data: \t\x0B\x0C\0\xC2\x85\n\n"],
+    ['json'                       => [json => {text => "é\n"}], qq({"text":"\xC3\xA9\\n"})],
+    ['json of undef'              => [json => undef],           'null'],
+    ['json of a string'           => [json => 'x'],             '"x"'],
+    [
+        'json of numbers as objects' => [json => [map { Math::BigInt->new($_) } 5, 0, -7, '9' x 30]],
+        '[5,0,-7,' . '9' x 30 . ']'
+    ],
+    ['json of a decimal number'       => [json => [Math::BigFloat->new('1.5'), undef]],       '[1.5,null]'],
+    ['json of a string as object'     => [json => {a => Overloads->new(5)}],                  '{"a":"5"}'],
+    ['json of an object with TO_JSON' => [json => [ToJSON->new([undef, Overloads->new(0)])]], '[[null,"0"]]'],
+    ['bytes'                          => [data => "\xC3\xA9", bytes => 1],                    "data: \xC3\xA9\n\n"],
+    ['bytes that have the flag'       => [data => flagged("\xC3\xA9"), bytes => 1],           "data: \xC3\xA9\n\n"],
+    ['bytes => 0'                     => [data => "\xC3\xA9", bytes => 0], "data: \xC3\x83\xC2\xA9\n\n"],
+    ['a leading space stays'          => [data => ' x', id => ' 1'],       "id:  1\ndata:  x\n\n"],
+    ['other control characters'       => [data => "\t\x0B\x0C\0\x85"],     "data: \t\x0B\x0C\0\xC2\x85\n\n"],
 );
 
 for my $row (@BLOCKS) {
@@ -73,6 +95,11 @@ my @REFUSED = (
         'only undef' => [data => undef],
         'an event needs one of event, id, retry, data, json, comment; undef leaves one out'
     ],
+    [
+        'an object in json' => [json => [bless {}, 'Other']],
+        'json: an object of Other has no method TO_JSON, and no string'
+    ],
+    ['no number in json' => [json => Math::BigInt->bnan], 'json: NaN is not a number that JSON has'],
     [
         'an odd number of arguments' => [data => 1, 'id'],
         'format_event takes a hash reference, or names and values in pairs'

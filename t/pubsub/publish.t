@@ -26,6 +26,7 @@ sub post {
 sub published {
     my $response = post(@_);
     my @events   = map { $_->[1] } $hub->published;
+    $_->{json} = $_->{json}->text for grep { exists $_->{json} } @events;
     return @events ? $events[0] : $response->code . ' ' . $response->content =~ s/\n\z//r;
 }
 
@@ -129,24 +130,34 @@ subtest 'a form' => sub {
 subtest 'an event in JSON' => sub {
     my $json = 'application/json';
     for my $case (
-        ['{"data":"hello"}',    {data => 'hello'},           'data'],
-        ['{"data":"a\nb"}',     {data => "a\nb"},            'two lines'],
-        ['{"data":""}',         {data => ''},                'empty data'],
-        ['{"data":"7"}',        {data => '7'},               'digits'],
-        ['{"data":1.10}',       '400 data must be a string', 'a number'],
-        ['{"data":7}',          '400 data must be a string', 'an integer'],
-        ['{"id":7,"data":"x"}', {id => 7, data => 'x'},      'an id may be one'],
+        ['{"data":"hello"}',    {data => 'hello'},        'data'],
+        ['{"data":"a\nb"}',     {data => "a\nb"},         'two lines'],
+        ['{"data":""}',         {data => ''},             'empty data'],
+        ['{"data":"7"}',        {data => '7'},            'digits'],
+        ['{"data":1.10}',       {data => '1.10'},         'a number'],
+        ['{"data":7}',          {data => '7'},            'an integer'],
+        ['{"id":7,"data":"x"}', {id   => 7, data => 'x'}, 'an id may be one'],
+        [
+            '{"id": 123456789012345678901 ,"data":1.00000000000000000001}',
+            {id => '123456789012345678901', data => '1.00000000000000000001'},
+            'long numbers'
+        ],
         [
             '{"event":"tick","id":"7","retry":5,"data":"x","comment":"c"}',
             {event => 'tick', id => 7, retry => 5, data => 'x', comment => 'c'},
             'all fields'
         ],
-        ['{"json":{"a":[1,"b",null]}}',  {json => {a => [1, 'b', undef]}}, 'a structure'],
-        ['{"json":null}',                {json => undef},                  'null is a structure'],
-        ['{"json":"text"}',              {json => 'text'},                 'a string is a structure'],
-        ['{"event":null,"data":"x"}',    {data => 'x'},                    'a field that is null is none'],
-        [' {"data":"gr\u00f6\u00dfe"} ', {data => 'größe'},                'escaped letters'],
-        ["{\"data\":\"gr\xC3\xB6\"}",    {data => 'grö'},                  'letters in UTF-8'],
+        ['{"json":{"a":[1,"b",null]}}', {json => '{"a":[1,"b",null]}'}, 'a structure'],
+        ['{"json":null}',               {json => 'null'},               'null is a structure'],
+        ['{"json":"text"}',             {json => '"text"'},             'a string is a structure'],
+        [
+            '{"data":null,"\u006ason": {"b" : [12345678901234567890, 1.10, "\"}"], "json": 2} }',
+            {json => '{"b" : [12345678901234567890, 1.10, "\"}"], "json": 2}'},
+            'long numbers, and a name with an escape'
+        ],
+        ['{"event":null,"data":"x"}',    {data => 'x'},                             'a field that is null is none'],
+        [' {"data":"gr\u00f6\u00dfe"} ', {data => 'größe'},                         'escaped letters'],
+        ["{\"data\":\"gr\xC3\xB6\"}",    {data => 'grö'},                           'letters in UTF-8'],
         ['{"event":"a\nb","data":"x"}',  '400 event must not contain a line break', 'a line break in event'],
         ['{"id":"a\u0000","data":"x"}',  '400 id must not contain NUL',             'NUL in id'],
         [

@@ -5,6 +5,11 @@ use warnings;
 # A text of JSON that becomes data of an event as it is, in the place of a structure. A decoder would change or refuse some:
 # numbers with more digits than Perl's, keys that come twice, halves of surrogate pairs, deep nesting.
 
+use EventSource::XS::UTF8;
+use JSON::MaybeXS ();
+
+my $JSON = JSON::MaybeXS->new(utf8 => 1);
+
 my $LITERAL = qr/true|false|null|-?+(?:0|[1-9][0-9]*+)(?:[.][0-9]++)?+(?:[eE][+-]?+[0-9]++)?+/;
 my $ESCAPE  = qr{\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})};
 my $SPACE   = qr/[ \t\n\r]*+/;
@@ -43,6 +48,50 @@ sub mistake_at {
 }
 
 sub text { return ${$_[0]} }
+
+# An object that was decoded from a text, in UTF-8, with its field json as that text has it. So are other fields that are
+# numbers. A field that comes twice has its last value, as for a decoder.
+sub with_texts {
+    my ($class, $bytes, $object) = @_;
+    my %object = %$object;
+    _each_member(
+        $bytes,
+        sub {
+            my ($key, $text) = @_;
+            my $name = $key =~ /\\/ ? $JSON->decode("[$key]")->[0] : EventSource::XS::UTF8->decode(substr $key, 1, -1);
+            if    ($name eq 'json') { $object{json} = $class->new(EventSource::XS::UTF8->decode($text)) }
+            elsif (defined $object{$name} && !ref $object{$name}) { $object{$name} = $text if $text !~ /\A"/ }
+        }
+    );
+    return \%object;
+}
+
+# Calls a function with the key and the value of each member of an object, as the text has them. The text is JSON.
+sub _each_member {
+    my ($text, $call) = @_;
+    my ($depth, $key, $from) = (0);
+    for ($text) {
+        pos = 0;
+        while (1) {
+            my $at = pos;
+            if (/\G(?=")/gc) {
+                _skip_string();
+                $key = substr $_, $at, pos() - $at if $depth == 1 && !defined $from;
+            }
+            elsif (/\G([\[\]{}:,])/gc) {
+                my $mark = $1;
+                if ($depth == 1 && $mark =~ /[,}]/ && defined $from) {
+                    $call->($key, substr($_, $from, $at - $from) =~ s/\A$SPACE|$SPACE\z//gr);
+                    undef $from;
+                }
+                $from = pos if $depth == 1 && $mark eq ':';
+                $depth += $mark =~ /[\[{]/ ? 1 : $mark =~ /[\]}]/ ? -1 : 0;
+            }
+            else { /\G[^"\[\]{}:,]++/gc or last }
+        }
+    }
+    return;
+}
 
 # Private functions, which move the position in $_, and return false if it does not continue as it must
 

@@ -50,7 +50,7 @@ my %IS_TEXT = map { ($_ => 1) } qw(kind last_error place);
 
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
-my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1);
+my $JSON = EventSource::XS::Settings->encoder;
 
 # Callbacks never run inside a push, and those of a publish run after the event was published: so they cannot change its
 # arguments. The methods of hubs read counters in C, and call Perl only if callbacks are queued.

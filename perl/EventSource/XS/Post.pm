@@ -5,6 +5,7 @@ use warnings;
 # The event in the body of a POST. The client may be hostile: every field is checked, and an exception of the hub's
 # formatter becomes a refusal only if the client caused it.
 
+use EventSource::XS::JSONText;
 use EventSource::XS::Library;
 use EventSource::XS::RequestBody;
 use EventSource::XS::UTF8;
@@ -113,14 +114,7 @@ sub _json_fields {
         delete $event->{$name}                   if !defined $event->{$name};
     }
 
-    # A number is decoded and encoded again, which can change its text.
-    my $is_number = defined $event->{data} && $JSON->encode([$event->{data}]) !~ /\A\["/;
-    return (undef, 'data must be a string') if $is_number;
-
-    # Some JSON modules decode a number that is too large as infinity, and encode that as text that is not JSON.
-    my $is_json = !exists $event->{json} || eval { $JSON->decode($JSON->encode([$event->{json}])) };
-    return (undef, 'json must not contain a number that is too large') if !$is_json;
-    return $event;
+    return EventSource::XS::JSONText->with_texts($body, $event);
 }
 
 # The media type of the body, without parameters, in lower case.

@@ -28,7 +28,10 @@ use overload      ();
 my %has_warned;
 my $MAX_WARNINGS = 1000;
 
-my $JSON = JSON::MaybeXS->new(utf8 => 0, allow_nonref => 1, allow_blessed => 0, convert_blessed => 1, canonical => 1);
+my @JSON    = (utf8 => 0, allow_nonref => 1, allow_blessed => 0);
+my $PLAIN   = JSON::MaybeXS->new(@JSON);                            # refuses every object
+my $JSON    = __PACKAGE__->encoder(canonical => 1);
+my $DEEPEST = 511;
 
 sub new {
     my ($class, $module, %option) = @_;
@@ -109,12 +112,25 @@ sub is_seconds {
 }
 
 # Return the text of JSON for the field json of an event, in characters. Throw an exception if there is none, for code or a
-# structure that contains itself, for example. Takes an encoder where the names need not be in an order.
+# structure that contains itself, for example. Takes an encoder where the names need not be in an order. JSON modules differ in
+# objects without TO_JSON: some refuse all of them, and Cpanel::JSON::XS writes null for many without a word.
 sub json {
     return $_[1]->text if ref $_[1] eq 'EventSource::XS::JSONText';
-    my $text = eval { ($_[2] || $JSON)->encode($_[1]) };    # each push of json pays for this: no copies
+    my $encoder = $_[2] || $JSON;
+    my $text    = eval { $encoder->encode($_[1]) };    # each push of json pays for this: no copies
+    return $text if defined $text && index($text, 'null') < 0;
+    local ($@, $SIG{__DIE__});
+    return $text if defined $text && eval { $PLAIN->encode($_[1]); 1 };
+    $text = eval { $encoder->encode(_without_objects($_[1], 0)) };
     return $text if defined $text;
-    return $_[0]->refuse(json => 'json: ' . EventSource::XS::Reason->of($@));
+    return $_[0]->refuse(json => 'json: ' . EventSource::XS::Reason->message_of($@));
+}
+
+# Return an encoder for json. A number of Math::BigInt and the like has all of its digits, if the JSON module can do that.
+sub encoder {
+    my ($class, %option) = @_;
+    my $encoder = JSON::MaybeXS->new(@JSON, convert_blessed => 1, %option);
+    return $encoder->can('allow_bignum') ? $encoder->allow_bignum : $encoder;
 }
 
 # Throw an exception if the hash has a name that is not in the list. The message names the unknown setting (the first one in
@@ -316,6 +332,24 @@ sub _quoted {
     my $text = shift;
     $text =~ s/[^\x20-\x7E]/?/g;
     return "'" . (length $text > 40 ? substr($text, 0, 40) . '...' : $text) . "'";
+}
+
+# A structure for JSON with the values of its objects: what TO_JSON returns, the number of a Math::BigInt or the like, or the
+# string of one that overloads "" or 0+. Dies of any other object.
+sub _without_objects {
+    my ($value, $depth) = @_;
+    die "the structure is too deep\n"                         if $depth > $DEEPEST;
+    return $value                                             if !ref $value || JSON::MaybeXS::is_bool($value);
+    return [map { _without_objects($_, $depth + 1) } @$value] if ref $value eq 'ARRAY';
+    return {map { $_ => _without_objects($value->{$_}, $depth + 1) } keys %$value} if ref $value eq 'HASH';
+    return $value                                                                  if !blessed $value;
+    return _without_objects($value->TO_JSON, $depth + 1)                           if $value->can('TO_JSON');
+    my $is_number = $value->isa('Math::BigInt')    || $value->isa('Math::BigFloat');
+    my $string    = overload::Method($value, '""') || overload::Method($value, '0+') ? "$value" : undef;
+    my $class     = ref $value;
+    die "an object of $class has no method TO_JSON, and no string\n" if !defined $string;
+    die "$string is not a number that JSON has\n" if $is_number && $string !~ /\A-?[0-9]/;
+    return $is_number && $JSON->can('allow_bignum') ? $value : $string;
 }
 
 1;

@@ -140,7 +140,8 @@ sub _event_of_json {
     my ($unknown) = grep { !$IS_FIELD{$_} } sort keys %$event;
     $COMMAND->usage("unknown field '$unknown' (known: " . join(', ', sort keys %IS_FIELD) . ')') if defined $unknown;
     delete $event->{$_} for grep { $_ ne 'json' && !defined $event->{$_} } keys %$event;
-    $event->{channel} = $self->{channel}                                       if !defined $event->{channel};
+    $event = EventSource::XS::JSONText->with_texts($line, $event);
+    $event->{channel} = $self->{channel} if !defined $event->{channel};
     $COMMAND->usage('no channel: neither in the line nor on the command line') if !defined $event->{channel};
     return $event;
 }

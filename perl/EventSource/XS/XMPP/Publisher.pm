@@ -100,7 +100,7 @@ sub _payload_of {
     my ($self, $channel, $event) = @_;
     return $self->{payload}->($channel, $event) if $self->{payload};
     my $data =
-          exists $event->{json}         ? $JSON->encode($event->{json})
+          exists $event->{json}         ? $SETTINGS->json($event->{json})
         : ref $event->{data} eq 'ARRAY' ? join "\n", @{$event->{data}}
         :                                 $SETTINGS->string(data => $event->{data});
     $SETTINGS->refuse(data => 'there is no data')                          if !defined $data;

@@ -355,7 +355,8 @@ Publish an event. The response is 200 with its id: C<{"id":"..."}>. The C<Conten
 =item application/json
 
 An object with at least one of these fields (L<EventSource::XS/format_event>): C<data>, a string; C<json>, any structure;
-C<event>, C<id>, C<retry>, C<comment>. Fields that are C<null> are left out, except C<json>.
+C<event>, C<id>, C<retry>, C<comment>. Fields that are C<null> are left out, except C<json>. The text of C<json>, and that of
+other fields that are numbers, stays as it is.
 
     {"event": "rain", "json": {"mm": 3}}
 
