@@ -41,7 +41,9 @@ export class StreamLog extends Replica {
     // An event of the state may have the id of before the gap: a tab that is there may lack it.
     if (inState && ring.some(entry => entry.id === last && entry.prev === last && this.isEvent(entry))) return;
     if (last === this.last && inState === this.inState) return isTold(end, isLate || !this.isEvent(end)) ? [] : undefined;
-    let had = 0, from = ring.findLastIndex(({ id, prev, type }) => prev === last && (id !== last || inState && type === position));
+    const isNext = ({ id, prev, type }) => prev === last && (id !== last || inState && type === position);
+    let had = 0, from = ring.findLastIndex(isNext);
+    if (!inState && last && from !== ring.findIndex(isNext)) return;  // an id of the application that several events have
     // A position that came to another stream only.
     if (from < 0 && !inState && !this.inState) {
       if (mark === this.mark) return [];
