@@ -244,7 +244,7 @@ fn an_end_that_was_carried_out_elsewhere_keeps_its_place_without_waiting_for_the
     let request = SubscribeRequest { topics: topics.clone(), start: StartPoint::Latest, ..Default::default() };
     assert!(stream.subscribe(&hub.hub, request, 1000).expect("a reactor"));
     let file = HandoverFile::new(memory_file("hub").expect("memory"));
-    let paused = handing_over::pause(file, None, false).expect("a reactor");
+    let paused = handing_over::pause(file, None, false, || false).expect("a reactor");
     let in_reactor = Arc::clone(&hub.hub);
     let mut publish = |data| hub.publish(publication("news", data), None, |_| {}).expect("room");
     publish("before");

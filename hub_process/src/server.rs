@@ -191,7 +191,9 @@ impl Server {
             match number {
                 LISTENER => self.accept(now),
                 SIGNALS => self.take_signals(),
-                MAIL => self.take_mail(now),
+                MAIL => {
+                    self.take_mail(now);
+                }
                 HTTP_STREAMS => http::accept(self, Service::Streams, now),
                 HTTP_METRICS => http::accept(self, Service::Metrics, now),
                 client if client >= FIRST_NUMBER => http::serve(self, client, readiness, now),
@@ -466,9 +468,12 @@ impl Server {
         }
     }
 
-    /// Takes what the reactor and the store have reported.
-    fn take_mail(&mut self, now: Instant) {
+    /// Takes what the reactor and the store have reported. Returns true if members or wills have changed, of which events are
+    /// made.
+    fn take_mail(&mut self, now: Instant) -> bool {
+        let mut has_changed = false;
         for mail in self.mailbox.take() {
+            has_changed |= matches!(mail, Mail::Presence(_));
             match mail {
                 Mail::Answered(number, answer) => {
                     let answer = answer.ok_or_else(runtime::no_answer);
@@ -482,6 +487,7 @@ impl Server {
                 Mail::Elsewhere => self.take_store_reports(now),
             }
         }
+        has_changed
     }
 
     /// Waits until the reactor has answered everything, and takes that: something ends.

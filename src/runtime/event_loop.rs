@@ -82,7 +82,14 @@ impl EventLoop {
     }
 
     /// Hands over what the reactor holds, and waits until it is to continue.
-    fn pause(&mut self, Pause { mut file, history, may_continue, done, resumed, .. }: Pause) {
+    fn pause(&mut self, Pause { mut file, history, may_continue, stopped, has_more, done, resumed, .. }: Pause) {
+        while stopped.send(()).is_ok() {
+            match has_more.recv() {
+                Ok(true) => self.take_last_commands(),
+                Ok(false) => break,
+                Err(_) => return, // nobody hands over any more
+            }
+        }
         let now = Instant::now();
         if let Some(hub) = history {
             file.add_history(&self.reactor, hub, now);
@@ -91,6 +98,17 @@ impl EventLoop {
         if done.send(file).is_ok() {
             let _ = resumed.recv(); // fails when the other end is dropped
         }
+    }
+
+    /// Takes all commands and sends what follows from them, as a turn does, but looks at no socket.
+    fn take_last_commands(&mut self) {
+        let (_turn, now) = (lock_turn(), Instant::now());
+        while let Ok(queued) = self.queue.try_recv() {
+            self.take_command(queued, now);
+        }
+        self.apply_answers();
+        self.reactor.flush(now);
+        self.apply_answers();
     }
 
     /// The thread's body. A panic ends all streams, and the next stream starts a new reactor.

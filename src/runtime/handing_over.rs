@@ -2,10 +2,13 @@
 //!
 //! [`pause`] stops the reactor at the end of a turn: every command that was queued is carried out, every answer applied, and
 //! each stream that can be is at rest. Nothing changes by that: the reactor continues when [`Paused`] is dropped.
+//!
+//! Streams may have ended until the reactor stops. The events that are made of their ends, such as leaves, are published to the
+//! reactor before it hands the history over: otherwise they would wait in its queue, which ends with this program.
 
 use super::handover_file::HandoverFile;
 use super::process::{check_shutdown, lock_process};
-use super::reactor_handle::{Pause, Queued};
+use super::reactor_handle::{Pause, Queued, ReactorHandle};
 use super::reactor_hub::{no_answer, ReactorHub};
 use crate::Failure;
 use crossbeam_channel::{bounded, Sender};
@@ -24,24 +27,81 @@ pub struct Paused {
 }
 
 /// Stops the reactor, and appends its streams and the history of a hub. `may_continue` says whether the program speaks the same
-/// version of the protocol: otherwise all streams end. The caller opens no stream and publishes nothing meanwhile. Fails with
+/// version of the protocol: otherwise all streams end. `take_reports` takes what the reactor has reported, and says whether it
+/// has published something because of that. The caller opens no stream and publishes nothing else meanwhile. Fails with
 /// `Unavailable` or `Timeout`.
 pub fn pause(
     file: HandoverFile,
     history: Option<&ReactorHub>,
     may_continue: bool,
+    take_reports: impl FnMut() -> bool,
 ) -> Result<(HandoverFile, Paused), Failure> {
-    let history = history.map(|hub| hub.number);
     let reactor = {
         check_shutdown()?;
         let process = lock_process();
         Arc::clone(process.running().ok_or_else(no_answer)?)
     };
-    let (done, answer) = bounded(1);
+    pause_reactor(&reactor, file, history, may_continue, take_reports)
+}
+
+fn pause_reactor(
+    reactor: &ReactorHandle,
+    file: HandoverFile,
+    history: Option<&ReactorHub>,
+    may_continue: bool,
+    mut take_reports: impl FnMut() -> bool,
+) -> Result<(HandoverFile, Paused), Failure> {
+    let history = history.map(|hub| hub.number);
+    let ((done, answer), (stopped, has_stopped), (more, has_more)) = (bounded(1), bounded(1), bounded(1));
     let (resumes, resumed) = bounded(0);
     let until = Instant::now() + SENDING;
-    let pause = Pause { file: Box::new(file), history, may_continue, until, done, resumed };
+    let pause = Pause { file: Box::new(file), history, may_continue, until, stopped, has_more, done, resumed };
     reactor.send_queued(Queued::Pause(Box::new(pause)));
+    let mut has_published = true;
+    while has_published {
+        has_stopped.recv_timeout(PAUSE_TIMEOUT).map_err(|_| no_answer())?;
+        has_published = take_reports();
+        more.send(has_published).map_err(|_| no_answer())?;
+    }
     let file = answer.recv_timeout(PAUSE_TIMEOUT).map_err(|_| no_answer())?;
     Ok((*file, Paused { _resumes: resumes }))
+}
+
+#[cfg(all(test, not(miri)))] // system calls
+mod tests {
+    use super::*;
+    use crate::event::Shared;
+    use crate::hub::{Epoch, SequencedEvent};
+    use crate::runtime::event_loop::EventLoop;
+    use crate::sys::daemon::memory_file;
+    use crate::wire::{Handover, HubSettings};
+    use std::io::Read;
+
+    #[test]
+    fn an_event_that_is_made_of_the_last_reports_of_the_reactor_is_in_the_history_that_it_hands_over() {
+        let reactor = Arc::new(ReactorHandle::new().expect("a descriptor"));
+        let event_loop = EventLoop::new(Arc::clone(&reactor), |_, _| true).expect("a descriptor");
+        std::thread::spawn(move || event_loop.run()); // until the process ends
+        let hub = ReactorHub::create(Arc::clone(&reactor), HubSettings::default().hub, Epoch::new("e", None), None);
+        let mut seq = 0;
+        let leave = || {
+            seq += 1;
+            if seq > 2 {
+                return false; // nothing was reported meanwhile
+            }
+            let event = Shared::of(&b"data: leave\n\n"[..]);
+            let (channel, key, retain) = (b"room"[..].into(), Box::default(), Default::default());
+            hub.append(SequencedEvent { seq, channel, event, key, retain, has_custom_id: false }, Instant::now());
+            true
+        };
+        let file = HandoverFile::new(memory_file("test").expect("a descriptor"));
+        let (file, paused) = pause_reactor(&reactor, file, Some(&hub), true, leave).expect("a reactor");
+        let mut bytes = Vec::new();
+        file.finish().expect("a file").0.read_to_end(&mut bytes).expect("a file");
+        let handed = Handover::read_all(&bytes).expect("messages");
+        let seqs =
+            handed.iter().filter_map(|part| if let Handover::Entry { seq, .. } = part { Some(*seq) } else { None });
+        assert_eq!(seqs.collect::<Vec<_>>(), [1, 2]);
+        drop(paused);
+    }
 }

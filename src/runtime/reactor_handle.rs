@@ -71,6 +71,10 @@ pub(crate) struct Pause {
     pub(super) may_continue: bool,
     /// The time until which streams are sent what they can be before.
     pub(super) until: Instant,
+    /// Is told that the reactor has stopped: everything is reported. The answer says whether it has to take commands once more,
+    /// because events were made of what was reported.
+    pub(super) stopped: Sender<()>,
+    pub(super) has_more: Receiver<bool>,
     /// Takes the file when everything is in it.
     pub(super) done: Sender<Box<HandoverFile>>,
     /// The reactor continues when the other end is dropped.
