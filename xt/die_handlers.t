@@ -1,6 +1,8 @@
 # Where the distribution expects an exception of its own, a handler of $SIG{__DIE__} does not see it, which may end the process.
 # So a sub with an eval has `local $SIG{__DIE__}`; unless the eval runs code of the application, or the exception reaches the
 # caller as another one, or it is reported as a failure.
+#
+# A handler of $SIG{__WARN__} may die. EventSource::XS::ErrorLog warns without harm to others; Settings warns of a caller's mistake.
 
 use lib 't/lib';
 use Testing;
@@ -12,11 +14,10 @@ my $PROGRAMS = qr{\Aperl/(?:EventSource/XS/(?:Command|Doctor|Test)/|EventSource/
 my %APPLICATION = (
     'EventSource/Server.pm'                  => [qw(_run_supply)],
     'EventSource/Server/Supply.pm'           => [qw(_call)],
-    'EventSource/XS/Library.pm'              => [qw(_run_callbacks dispatch)],
     'EventSource/XS/ErrorLog.pm'             => [qw(call_back)],
     'EventSource/XS/Server/Source.pm'        => [qw(EventSource::XS::Server::Source::Tapped::DESTROY _begin_iterator)],
     'EventSource/XS/Signals.pm'              => [qw(without_signals)],
-    'EventSource/XS/Stream/Child.pm'         => [qw(_leave _run first_at_exit fork_twice)],
+    'EventSource/XS/Stream/Child.pm'         => [qw(_leave _run first_at_exit)],
     'EventSource/XS/Stream/Relay/Process.pm' => [qw(_within)],
     'Plack/App/EventSource.pm'               => [qw(run_handler)],
 );
@@ -61,5 +62,14 @@ my @shown = map { subs_that_show($_) } grep { m{\Aperl/.*[.]pm\z} && $_ !~ $PROG
 is_deeply [sort @shown], [sort(listed(\%APPLICATION, \%RETHROWN, \%REPORTED))],
     'the evals that are listed, and no other ones, show their exceptions'
     or diag explain \@shown;
+
+my @warning = grep {
+    my ($code) = split /^__END__$/m, slurp($_);
+    m{\Aperl/.*[.]pm\z}
+        && $_    !~ $PROGRAMS
+        && $_    !~ m{/(?:ErrorLog|Settings)[.]pm\z}
+        && $code =~ /^[^#\n]*(?<![\w>{:'"-])warn\b(?!ing| *=>)/m;
+} distribution_files();
+is_deeply \@warning, [], 'no other module warns by itself' or diag explain \@warning;
 
 done_testing;

@@ -10,6 +10,7 @@ our $VERSION = '0.100';
 use parent 'EventSource::XS::Hub::Calls';
 use EventSource::Hub::Process;
 use EventSource::XS ();
+use EventSource::XS::ErrorLog;
 use EventSource::XS::Hub::Absence;
 use EventSource::XS::Hub::Member;
 use EventSource::XS::Hub::Name;
@@ -245,7 +246,8 @@ sub _log_refused_members {
     my $self = shift;
     return if $self->{has_logged_refused_members} || !$self->_call('has_refused_members');
     $self->{has_logged_refused_members} = 1;
-    warn "EventSource::Hub: a stream has opened without its member: a channel has max_members, or the state is full.\n";
+    EventSource::XS::ErrorLog->warn(
+        "EventSource::Hub: a stream has opened without its member: a channel has max_members, or the state is full.\n");
     return;
 }
 
@@ -295,10 +297,10 @@ sub _warn_of_several_processes {
     my $self = shift;
     return if $self->{has_warned} || !$self->is_unshared;
     $self->{has_warned} = 1;
-    warn
+    EventSource::XS::ErrorLog->warn(
         'EventSource::Hub: this server may have several processes. An event reaches only the streams of the process that'
-        . " publishes it. Give the hub a name (name => 'shop'): then it has a hub process, which all of them share. Or set"
-        . " per_process => 1 if that is intended, or if there is one process.\n";
+            . " publishes it. Give the hub a name (name => 'shop'): then it has a hub process, which all of them share. Or set"
+            . " per_process => 1 if that is intended, or if there is one process.\n");
     return;
 }
 

@@ -11,6 +11,7 @@ our $VERSION = '0.100';
 use EventSource::Error;
 use EventSource::Hub ();
 use EventSource::Hub::Process;
+use EventSource::XS::ErrorLog;
 use EventSource::XS::Hub::Calls;
 use EventSource::XS::Loop;
 use EventSource::XS::Outbox::Database;
@@ -151,9 +152,9 @@ sub publish {
         if !$self->_lend($class, $dbh, sub { $class->insert($dbh, $self->{table}, $row) });
 
     # A worker that blocks may have loaded the module of an event loop, which never runs.
-    warn __PACKAGE__
-        . ': the follower of this worker has not begun, because its event loop does not run: run "eventsource outbox" as a process'
-        . " of its own instead of follow\n"
+    EventSource::XS::ErrorLog->warn(__PACKAGE__
+            . ': the follower of this worker has not begun, because its event loop does not run: run "eventsource outbox" as a process'
+            . " of its own instead of follow\n")
         if $self->{run} && $self->{run}->is_still && !$self->{has_warned}++;
     $self->{needs_hint} = $class->needs_hint;
     return !!1;
@@ -239,7 +240,7 @@ sub _follower {
     my ($table, $keep) = ($self->{table}, $given{keep});
     my %option = (
         lease  => defined $given{lease} ? $given{lease} : $LEASE,
-        report => $given{report} || sub { warn __PACKAGE__ . ": $_[0]\n" },
+        report => $given{report} || sub { EventSource::XS::ErrorLog->warn(__PACKAGE__ . ": $_[0]\n") },
         table  => $table,
     );
     my $new = sub {

@@ -114,7 +114,7 @@ sub DESTROY {
     my $self = shift;
     return if ${^GLOBAL_PHASE} eq 'DESTRUCT' || ($self->{process} || 0) != $$;    # 0 if new has thrown
     local ($@, $!, $?);
-    eval { $self->stop; 1 } or warn "EventSource::Server: $@";
+    eval { $self->stop; 1 } or EventSource::XS::ErrorLog->write(undef, 'EventSource::Server', $@);
     return;
 }
 

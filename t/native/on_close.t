@@ -3,7 +3,8 @@
 use lib 't/lib';
 use Testing qw(native);
 use EventSource::XS;
-use Testing::Fork qw(in_child);
+use Testing::Fork       qw(in_child);
+use Testing::SourceTree qw(slurp);
 use Testing::StreamPair;
 use Plack::App::EventSource::Connection;
 use Scalar::Util qw(refaddr weaken);
@@ -82,6 +83,32 @@ subtest 'several callbacks run in order although one dies' => sub {
     is_deeply \@told,   ['first', 'third'],                                 'the callbacks run in order';
     is_deeply \@warned, ["EventSource::XS: a callback died: on purpose\n"], 'an exception of a callback is a warning';
     is $@, 'of the caller', '$@ of the caller is unchanged';
+};
+
+# An object whose text cannot be made.
+package Testing::WithoutText {
+    use overload '""' => sub { die "no text\n" }, bool => sub { 1 }, fallback => 0;
+}
+
+subtest 'the callbacks of other streams run although a handler of warnings dies, or an exception has no text' => sub {
+    my @pairs = map { [Testing::StreamPair->open] } 1 .. 3;
+    my @told;
+    $pairs[0][0]->on_close(sub { die "on purpose\n" });
+    $pairs[1][0]->on_close(sub { die bless {}, 'Testing::WithoutText' });
+    $pairs[2][0]->on_close(sub { push @told, 'the last one' });
+    $_->[0]->close for @pairs;
+    local $SIG{__WARN__} = sub { die "of the handler: $_[0]" };
+    open my $saved, '>&', \*STDERR or die $!;
+    my $folder = new_folder;
+    my $file   = "$folder/errors";
+    open STDERR, '>', $file or die $!;
+    my $is_alive = eval { dispatched(3); 1 };
+    my $error    = $@;
+    open STDERR, '>&', $saved or die $!;
+    ok $is_alive, 'dispatch throws nothing' or diag $error;
+    is_deeply \@told, ['the last one'], 'all callbacks run';
+    my $printed = slurp($file);
+    like $printed, qr/a callback died: $_/, "standard error has it: $_" for 'on purpose', 'a Testing::WithoutText that';
 };
 
 subtest 'a callback may open and end streams' => sub {

@@ -8,6 +8,7 @@ our $VERSION = '0.100';
 
 use EventSource::Error;
 use EventSource::XS ();
+use EventSource::XS::ErrorLog;
 use EventSource::XS::Loop;
 use EventSource::XS::Settings;
 use EventSource::XS::Stream::Native;
@@ -103,7 +104,8 @@ sub _ask {
     }
     my $message = $error->message;
     my $is_new  = !defined $self->{error} || $self->{error} ne $message;
-    warn "EventSource::Hub::Lease: $message\n" if $is_new && $hub->absence->claim_log($error);
+    EventSource::XS::ErrorLog->warn("EventSource::Hub::Lease: $message\n")
+        if $is_new && $hub->absence->claim_log($error);
     $self->{error} = $message;
     $self->{next}  = clock_gettime(CLOCK_MONOTONIC) + $RETRY;
     return if !$loop;    # dispatch asks again

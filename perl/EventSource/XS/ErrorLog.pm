@@ -3,7 +3,8 @@ use strict;
 use warnings;
 
 # Exceptions of the application, such as those of a handler or a callback, as lines of the server's log. An exception may be any
-# value, even one without a string.
+# value, even one without a string. A handler of $SIG{__WARN__} may die, which must not harm others: callbacks of other streams,
+# or the next request. So all warnings of the distribution come from here, but for those of a mistake at a caller's line.
 
 # Public methods
 
@@ -23,8 +24,17 @@ sub call_back {
 sub write {
     my ($class, $errors, $what, $exception) = @_;
     my $line = "$what: " . $class->text_of($exception) . "\n";
-    if   ($errors) { $errors->print($line) }
-    else           { warn $line }
+    local ($@, $SIG{__DIE__});
+    $errors && eval { $errors->print($line); 1 } or $class->warn($line);
+    return;
+}
+
+# Warn. If a handler of warnings dies, the line is on standard error, and so is the handler's exception.
+sub warn {
+    my ($class, $line) = @_;
+    local ($@, $SIG{__DIE__});
+    return if eval { CORE::warn($line); 1 };
+    print {*STDERR} $line, 'a handler of warnings has died: ' . $class->text_of($@) . "\n";
     return;
 }
 

@@ -8,6 +8,7 @@ use warnings;
 our $VERSION = '0.100';
 
 use EventSource::Error;
+use EventSource::XS::ErrorLog;
 use EventSource::XS::Loop;
 use EventSource::XS::Settings;
 use JSON::MaybeXS ();
@@ -103,12 +104,11 @@ sub dispatch {
     _forget_others() if $process != $$;
     my @callbacks = splice @LATER;    # callbacks that these queue run at the next dispatch
     _count_callbacks(-@callbacks);    # for the methods of hubs, which run them
-    local $@;
     local $is_dispatching = 1;
 
     for my $callback (@callbacks) {
         my (undef, $code, @arguments) = @$callback;
-        eval { $code->(@arguments); 1 } or warn "EventSource::XS: a callback died: $@";
+        EventSource::XS::ErrorLog->call_back({}, 'EventSource::XS: a callback died', $code, @arguments);
     }
     return scalar @callbacks;
 }
@@ -159,8 +159,8 @@ sub later_here {
 sub tell_losses {
     my ($count, $cause) = $HAS_NATIVE ? EventSource::Hub::Process->_call('losses') : ();
     return if !$count || !__PACKAGE__->is_first_time('losses');
-    warn "EventSource::Hub: $count events or subscriptions for a named hub are lost: $cause; later losses are"
-        . " only counted (EventSource::XS->stats->{lost})\n";
+    EventSource::XS::ErrorLog->warn("EventSource::Hub: $count events or subscriptions for a named hub are lost: $cause;"
+            . " later losses are only counted (EventSource::XS->stats->{lost})\n");
     return;
 }
 
@@ -182,7 +182,7 @@ sub _json { return $SETTINGS->json($_[0], $JSON) }
 # Called by the methods of hubs and by the signal of notify_signal. The reactor repeats the signal until this has run.
 sub _run_callbacks {
     return if $is_pushing || $is_dispatching || ${^GLOBAL_PHASE} eq 'DESTRUCT';
-    eval { __PACKAGE__->dispatch; 1 } or warn "EventSource::XS: a callback died: $@";
+    EventSource::XS::ErrorLog->call_back({}, 'EventSource::XS: callbacks', \&dispatch);
     return;
 }
 

@@ -7,6 +7,7 @@ use warnings;
 
 use Config;
 use EventSource::XS::Adapter;
+use EventSource::XS::ErrorLog;
 use EventSource::XS::Library;
 use EventSource::XS::Settings;
 use EventSource::XS::Stream::Native;
@@ -39,9 +40,10 @@ sub see_request {
     $adapter ||= EventSource::XS::Adapter->of_env($env);
     return if $adapter->bears_signals($env);
     EventSource::XS::Stream::Native->notify_by_signal(0);
-    warn 'EventSource::XS: notify_signal sends no signal on this server ('
-        . $adapter->name
-        . "), which may take an interrupted read for an error; callbacks of an idle worker run at its next request\n";
+    EventSource::XS::ErrorLog->warn('EventSource::XS: notify_signal sends no signal on this server ('
+            . $adapter->name
+            . "), which may take an interrupted read for an error; callbacks of an idle worker run at its next request\n"
+    );
     return;
 }
 

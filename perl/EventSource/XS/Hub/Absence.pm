@@ -5,6 +5,7 @@ use warnings;
 # An absence of the hub process, and whether the log has a line about it: one line for each absence, whoever notices it, a
 # stream, a lease or an application. Whoever occupies a worker while the process may just begin asks here how long.
 
+use EventSource::XS::ErrorLog;
 use Scalar::Util qw(blessed);
 
 my $IS_NEWS  = 2;      # seconds from which on a process that does not answer is worth a line
@@ -38,8 +39,9 @@ sub note {
     $self->{since} = time if !$self->{since};
     return if $self->{is_logged} || time - $self->{since} < $IS_NEWS;
     $self->{is_logged} = 1;
-    warn "EventSource::Hub: the hub process '$self->{name}' does not answer. Streams wait for it for publish_timeout;"
-        . " then their clients are told to come back. eventsource hub log $self->{name} may say why.\n";
+    EventSource::XS::ErrorLog->warn(
+        "EventSource::Hub: the hub process '$self->{name}' does not answer. Streams wait for it for publish_timeout;"
+            . " then their clients are told to come back. eventsource hub log $self->{name} may say why.\n");
     return;
 }
 

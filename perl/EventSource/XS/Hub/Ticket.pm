@@ -9,6 +9,7 @@ use warnings;
 use Digest::SHA  qw(sha256);
 use MIME::Base64 qw(encode_base64url);
 use EventSource::Error;
+use EventSource::XS::ErrorLog;
 use EventSource::XS::Origins;
 use EventSource::XS::Request;
 use EventSource::XS::Settings;
@@ -72,15 +73,17 @@ sub header {
     my ($self, $hub, $env, $subscription, @ticket) = @_;
     my ($path, $binding) = (_path_of($env), $env->{$BINDING});
     return if !defined $binding || $path !~ m{\A/[!-:<-~]*\z} || length $path > $MAX_PATH;
-    my ($name)    = $REQUEST->_call('cookie', $hub->{name}, $path);
-    my $secure    = EventSource::XS::Origins->is_https($env) ? '; Secure' : '';
-    my $rest      = "; Path=$path; Max-Age=" . int($self->{seconds} + 0.999) . "; HttpOnly; SameSite=Strict; Priority=Low$secure";
+    my ($name) = $REQUEST->_call('cookie', $hub->{name}, $path);
+    my $secure = EventSource::XS::Origins->is_https($env) ? '; Secure' : '';
+    my $rest =
+        "; Path=$path; Max-Age=" . int($self->{seconds} + 0.999) . "; HttpOnly; SameSite=Strict; Priority=Low$secure";
     my $most      = int(($MAX_COOKIE - length "$name=$rest") * 3 / 4);
     my @ticket_of = (@$subscription, $self->{seconds}, $most, binding => $binding, @ticket);
     my $sealed    = EventSource::Error->attempt(sub { [$hub->seal_ticket(@ticket_of)] }) or return;
     return ('Set-Cookie' => "$name=" . encode_base64url($sealed->[0]) . $rest) if defined $sealed->[0];
-    warn "EventSource::Hub: a stream has so many channels or labels that its ticket is larger than $MAX_COOKIE bytes:"
-        . " its client gets none, and the application is asked each time.\n"
+    EventSource::XS::ErrorLog->warn(
+        "EventSource::Hub: a stream has so many channels or labels that its ticket is larger than $MAX_COOKIE bytes:"
+            . " its client gets none, and the application is asked each time.\n")
         if !$has_logged_size++;
     return;
 }

@@ -5,6 +5,7 @@ use warnings;
 # Keeps a process that follows an outbox running (EventSource::XS::Outbox::FollowerProcess), and reports its lines: in the event
 # loop of a worker, or in a program of its own until a signal ends that.
 
+use EventSource::XS::ErrorLog;
 use EventSource::XS::Outbox::FollowerProcess;
 use IO::Select;
 use POSIX        qw(ceil);
@@ -60,9 +61,9 @@ sub stop {
 sub DESTROY {
     my $self = shift;
     local ($@, $!, $?);
-    warn
+    EventSource::XS::ErrorLog->warn(
         "EventSource::Outbox: the follower is freed before it has begun: keep what follow returns; in a file for plackup write"
-        . " our \$follower = ...\n"
+            . " our \$follower = ...\n")
         if defined $self->{begun_at}
         && !$self->{is_stopped}
         && $self->{process} == $$
@@ -182,8 +183,7 @@ sub _report_lines {
 # An application that dies of a line must not end the follower.
 sub _report {
     my ($self, $line) = @_;
-    local ($@, $SIG{__DIE__});
-    eval { $self->{report}->($line); 1 } or eval { warn "EventSource::Outbox: report has died: $@" };
+    EventSource::XS::ErrorLog->call_back({}, 'EventSource::Outbox: report has died', $self->{report}, $line);
     return;
 }
 

@@ -115,7 +115,7 @@ sub descriptors {
 sub first_at_exit {
     (undef, $AT_EXIT) = @_;
     ## no critic (ProhibitStringyEval) only so it is the last one
-    eval 'END { $AT_EXIT->($?) if $AT_EXIT } 1' or warn $@;
+    eval 'END { $AT_EXIT->($?) if $AT_EXIT } 1' or EventSource::XS::ErrorLog->write(undef, 'EventSource::XS', $@);
     ## use critic
     return;
 }
@@ -135,7 +135,8 @@ sub fork_twice {
                 my $child = fork;
                 close $_ for $id, $report, $child ? () : $ids;
                 syswrite $ids, "$child\n" if $child;
-                eval { $code->($reports); 1 } || warn $@ if defined $child && !$child;
+                EventSource::XS::ErrorLog->call_back({}, 'EventSource::XS: a child process', $code, $reports)
+                    if defined $child && !$child;
                 POSIX::_exit(defined $child ? 0 : 1);
             }
             my $error = $! + 0;
@@ -312,7 +313,7 @@ sub _release {
 # Tells the application, once for a process and a reason. The caller of spawn sees the result.
 sub _refuse {
     my ($class, $reason) = @_;
-    warn "Plack::App::EventSource::Connection: spawn: $reason\n" if !$HAS_WARNED{$reason}++;
+    EventSource::XS::ErrorLog->warn("Plack::App::EventSource::Connection: spawn: $reason\n") if !$HAS_WARNED{$reason}++;
     return !!0;
 }
 
@@ -358,7 +359,7 @@ sub _leave {
         EventSource::XS::_finish();
         EventSource::XS->dispatch;
         1;
-    } or warn $@;
+    } or EventSource::XS::ErrorLog->write(undef, 'EventSource::XS: a child process', $@);
     for my $handle (*STDOUT, *STDERR) {
         eval { $handle->flush }
     }

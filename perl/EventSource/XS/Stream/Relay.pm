@@ -18,6 +18,7 @@ use warnings;
 
 use parent 'EventSource::XS::Stream::Native';
 use EventSource::XS::Adapter;
+use EventSource::XS::ErrorLog;
 use EventSource::XS::Library;
 use EventSource::XS::Loop;
 use EventSource::XS::Settings;
@@ -103,7 +104,7 @@ sub copy_all {
 sub copy_all_at_once {
     for my $relay (grep { $_->{owner} == $$ && !$_->is_blocking } values %RELAYS) {
         local ($@, $SIG{__DIE__});
-        eval { $relay->_copy_at_once; 1 } or warn $@;
+        eval { $relay->_copy_at_once; 1 } or _log($@);
     }
     return;
 }
@@ -130,7 +131,7 @@ sub end_with_retry {
 sub fail {
     my $self = shift;
     local $@;
-    eval { $self->_copy_rest('error') if $self->{writer}; 1 } or warn $@;
+    eval { $self->_copy_rest('error') if $self->{writer}; 1 } or _log($@);
     return $self->end('error');
 }
 
@@ -195,7 +196,8 @@ sub serve {
     my @server = EventSource::XS::Adapter->of_caller;
 
     # Plack::Test returns a response when that has ended, and nobody ends a hub's stream.
-    warn "EventSource::XS: Plack::Test waits for the end of a hub's stream: test it with Test::EventSource\n"
+    EventSource::XS::ErrorLog->warn(
+        "EventSource::XS: Plack::Test waits for the end of a hub's stream: test it with Test::EventSource\n")
         if !$self->{writer}->socket
         && EventSource::XS->is_below(qr/\AHTTP::Message::PSGI::res_from_psgi\z/)
         && EventSource::XS->is_first_time('in test');
@@ -314,8 +316,8 @@ sub _wait_for_hub {
         local $@;
         my $passes   = $self->{bound} && $self->_can_pass_on;
         my $has_more = eval { $passes ? $self->_pass_on_when_sent : $self->_copy };
-        if    ($passes)                  { warn $@ if $@ }
-        elsif (!$has_more)               { warn $@ if $@; $self->_end }
+        if    ($passes)                  { _log($@) if $@ }
+        elsif (!$has_more)               { _log($@) if $@; $self->_end }
         elsif ($self->{writer}->is_full) { $self->_wait_for_client }
     };
     my $loop = EventSource::XS::Loop->current;
@@ -392,5 +394,8 @@ sub _want_end {
     my $reason = $self->SUPER::_want_end;
     return defined $reason && defined $self->{reason} ? $self->{reason} : $reason;
 }
+
+# The exception of a writer or a filter.
+sub _log { return EventSource::XS::ErrorLog->write(undef, 'EventSource::XS: the writer of a response', shift) }
 
 1;

@@ -5,6 +5,7 @@ use warnings;
 # The settings of a bridge, which all its parts have: checked, with their defaults, and the same from then on. What is reported
 # is reported here. "new" in EventSource::XMPP has the manual. Besides the settings there are names and patterns, of nodes.
 
+use EventSource::XS::ErrorLog;
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Reason;
 use EventSource::XS::Settings;
@@ -25,7 +26,7 @@ my %DEFAULT = (
     max_stanza => 64 << 20,    # bytes: all items of a node come in one
     poll       => 30,          # seconds
     prefix     => '',
-    report     => sub { warn "EventSource::XMPP: $_[0]\n" if $_[1] },
+    report     => sub { EventSource::XS::ErrorLog->warn("EventSource::XMPP: $_[0]\n") if $_[1] },
     start      => 'oldest',
     tls        => 1,
 );

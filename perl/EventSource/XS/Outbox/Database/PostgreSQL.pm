@@ -162,6 +162,7 @@ sub _row {
     my ($self, $id, $columns, $texts) = @_;
     my $from = "$self->{table} AS o WHERE o.id = $id";
     my @row;
+    local ($@, $SIG{__DIE__});
     return @row if eval { @row = $self->SUPER::rows($from, $columns, $texts); 1 };
     die $@      if !$self->_is_of_text;
     my ($bad) = grep {

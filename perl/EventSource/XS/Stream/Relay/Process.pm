@@ -19,6 +19,7 @@ use warnings;
 
 use Digest::MD5 qw(md5_hex);
 use EventSource::XS::Adapter;
+use EventSource::XS::ErrorLog;
 use EventSource::XS::Library;
 use EventSource::XS::Signals qw(without_signals);
 use EventSource::XS::Stream::Child;
@@ -97,7 +98,8 @@ sub _copies {
 # Tells the application, once for a process. The stream is served by its worker then.
 sub _refuse {
     my $reason = shift;
-    warn "EventSource::Hub: a stream on the server's writer occupies its worker: $reason\n" if !$has_warned++;
+    EventSource::XS::ErrorLog->warn("EventSource::Hub: a stream on the server's writer occupies its worker: $reason\n")
+        if !$has_warned++;
     return !!0;
 }
 
@@ -151,8 +153,9 @@ sub _run {
     POSIX::sigprocmask(POSIX::SIG_SETMASK(), POSIX::SigSet->new);
 
     my $end = eval { $self->_copy };
-    warn $@ if !$end;            # the writer or a filter has died
-    eval { $self->_end_response($end || 'client'); 1 } or warn $@;
+    my $log = sub { EventSource::XS::ErrorLog->write(undef, 'EventSource::XS: the writer of a response', shift) };
+    $log->($@) if !$end;         # the writer or a filter has died
+    eval { $self->_end_response($end || 'client'); 1 } or $log->($@);
     for my $handle (*STDOUT, *STDERR) {
         eval { $handle->flush }
     }
