@@ -8,6 +8,7 @@ use Test::EventSource;
 use Testing::Browser;
 use Testing::Clients::Install;
 use Testing::CuttableProxy;
+use Testing::Deadline  qw(wait_until);
 use Testing::Developer qw(needs);
 use Testing::Server;
 
@@ -61,5 +62,31 @@ is $es->post('/add', json => {count => $_})->code, 204, "the page misses $_" for
 $proxy->release;
 all_show('7 7 ', 'after a gap the page is loaded again, and begins with the state');
 ok !$_->evaluate('window.isOld'), 'it is a new page' for @tabs;
+
+my $rows = sub {
+    my ($tab, $rows, $name) = @_;
+    return $tab->wait_for("document.getElementById('rows')?.textContent === '$rows'", $name);
+};
+$server->ask('/rows?count=2&mark=');
+$rows->($_, '12', 'a list of two rows is there') for @tabs;
+$server->ask('/rows?count=2&mark=!');
+push @tabs, $browser->new_tab($url);
+$rows->($_, '1!2!', 'both have changed, also in a page that is opened later') for @tabs;
+
+my $finished = $browser->new_tab($url);
+$rows->($finished, '1!2!', 'another page is there');
+$server->ask('/logout?finish=1');
+my $asked = q{performance.getEntriesByType('resource').filter(({name}) => name.includes('/events')).length};
+$finished->wait_for("$asked === 2", 'after finish the page asks once more');
+is $finished->evaluate(
+    q{fetch('/events', {headers: {'Last-Event-ID': 'eventsource-finished'}}).then(({status}) => status)}), 204,
+    'which is answered with 204';
+$_->evaluate('location.reload()') for @tabs;
+$rows->($_, '1!2!', 'the others are loaded again') for @tabs;
+ok wait_until(sub { $server->ask('/streams') == @tabs }), 'and have their streams';
+is $finished->evaluate("location.pathname + $asked"), '/3', 'meanwhile the finished page has asked no more, and stays';
+$finished->close;
+$server->ask('/logout');
+$_->wait_for('location.pathname === "/login"', 'after a logout the page goes to the login') for @tabs;
 
 done_testing;

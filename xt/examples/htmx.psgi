@@ -1,5 +1,6 @@
 # A page of htmx 4 whose own extension reads a stream: the element of EventSource::Cookbook, "htmx". /busy refuses the next
-# request, /logout ends the stream and refuses it from then on, /finish ends a stream of a handler.
+# request, /logout ends the stream and refuses it from then on (/logout?finish=1 with finish), /login allows it again, /finish ends a
+# stream of a handler, whose page has no hx-on:finish.
 
 use Testing::Application qw(answer query);
 use EventSource::Hub;
@@ -29,6 +30,7 @@ sub page {
     my ($element) = slurp('perl/EventSource/Cookbook.pod') =~ /(<div hx-sse:connect.*?<\/div>)/s;
     $element =~ s/^ {4}//gm;
     $element =~ s{"/events"}{"$_[0]"};
+    $element =~ s{^ +hx-on:finish=.*\n}{}m if $_[0] eq '/job';
     return [200, ['Content-Type' => 'text/html; charset=utf-8'], [<<"HTML"]];
 <!doctype html>
 <link rel="icon" href="data:,">
@@ -46,10 +48,14 @@ builder {
     mount '/busy'     => sub { $refused = 'once'; return answer('refused once') };
     mount '/requests' => sub { return answer($requests) };
     mount '/streams'  => sub { return answer($hub->subscribers('page')) };
-    mount '/login'    => sub { return answer('log in') };
-    mount '/finish'   => sub { $running->finish;    return answer('finished') };
-    mount '/logout'   => sub { $refused = 'always'; return answer($hub->end(topics => ['page'])) };
-    mount '/set'      => sub {
+    mount '/login'    => sub { $refused = 0;     return answer('log in') };
+    mount '/finish'   => sub { $running->finish; return answer('finished') };
+    mount '/logout'   => sub {
+        my %query = query(shift);
+        $refused = 'always';
+        return answer($hub->end(topics => ['page'], %query));
+    };
+    mount '/set' => sub {
         my %query = query(shift);
         $hub->publish(page => qq(<p id="shown" hx-swap-oob="true">$query{text}</p>));
         return answer('published');

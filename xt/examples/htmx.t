@@ -40,6 +40,13 @@ ok wait_until(sub { $streams->() == 1 }), 'and has its stream';
 
 $server->ask('/logout');
 $tab->wait_for('location.pathname === "/login"', 'after a logout the page leads to the login');
+my $again = $browser->new_tab($proxy->url('/'));
+ok wait_until(sub { $streams->() == 1 }), 'somebody has logged in again';
+my $before = $server->ask('/requests');
+$server->ask('/logout?finish=1');
+$again->wait_for('location.pathname === "/login"', 'a logout with finish leads to the login, too');
+is $server->ask('/requests'), $before, 'at once';
+$server->ask('/logout');
 $browser->new_tab($proxy->url('/'))
     ->wait_for('location.pathname === "/login"', 'and so does one whose first request is refused');
 
