@@ -365,6 +365,9 @@ characters: the bytes of C<REMOTE_USER> and C<'josé'> under C<use utf8> are one
 A string with the flag is taken as it is: do not join decoded strings and bytes. The hub returns characters. Data, types and
 ids of events are not names (L<EventSource::XS/format_event>).
 
+Names are Unicode, without halves of surrogate pairs and numbers above U+10FFFF: a page would have the same character in the place
+of each. The name of a channel must not begin with a NUL, and a key must not contain a CR.
+
 =head2 Order, resume, gaps
 
 A hub has one sequence of events, with ids such as C<o6grvhtu-17> (L<EventSource::Wire/IDS>). Each stream receives those of

@@ -72,6 +72,9 @@ impl SequencedEvent {
 /// The most bytes of an id, a channel's name and a key.
 pub const MAX_ID_BYTES: usize = 1024;
 
+/// The beginning of the names of the library's own channels, which patterns with a star in front do not match.
+const LIBRARY_CHANNELS: &[u8] = b"\0EventSource";
+
 /// The longest reconnection time of an event, a day in milliseconds. With a longer one a single event could keep
 /// clients away permanently.
 const MAX_RETRY: u64 = 86_400_000;
@@ -124,8 +127,8 @@ fn check_published_id(id: &[u8]) -> Result<(), Failure> {
 }
 
 impl<'a, F: Iterator<Item = Field<'a>> + Clone + 'a> Publication<'_, F> {
-    /// Refuses names and keys of a wrong length, and what `check_published_id` and `check_fields` refuse. Returns the id
-    /// among the fields, if they have one.
+    /// Refuses wrong names and keys, and what `check_published_id` and `check_fields` refuse. Returns the id among the fields, if
+    /// they have one.
     pub fn check(&self, settings: Option<&Settings>) -> Result<Option<Vec<u8>>, Failure> {
         if self.channel.is_empty() {
             return Err(Failure::invalid("channel", "a channel's name must be a string that is not empty"));
@@ -135,6 +138,15 @@ impl<'a, F: Iterator<Item = Field<'a>> + Clone + 'a> Publication<'_, F> {
                 let message = format!("{what} must have at most {MAX_ID_BYTES} bytes in UTF-8");
                 return Err(Failure::invalid(field, message));
             }
+            check_unicode(field, what, text)?;
+        }
+        if self.channel.starts_with(b"\0") && !self.channel.starts_with(LIBRARY_CHANNELS) {
+            let why = "must not begin with NUL, as channels of the library do";
+            return Err(Failure::invalid("channel", format!("a channel's name {why}")));
+        }
+        if self.key.contains(&b'\r') {
+            let why = "the event that forgets it has it as data, which has no CR: remove it";
+            return Err(Failure::invalid("key", format!("key must not contain a CR, because {why}")));
         }
         check_once(Some(self.once).filter(|once| !once.is_empty()))?;
         let id = given_ids(self.fields.clone()).next();
@@ -144,13 +156,23 @@ impl<'a, F: Iterator<Item = Field<'a>> + Clone + 'a> Publication<'_, F> {
     }
 }
 
-/// Refuses a key `once` of a wrong length, also an empty one. Returns it as a [`Publication`] has it.
+/// Refuses a name that is not UTF-8: perl's strings may have halves of surrogate pairs, and numbers above U+10FFFF. Pages would
+/// have U+FFFD in the place of each, so that two names became one.
+fn check_unicode(field: &'static str, what: &str, name: &[u8]) -> Result<(), Failure> {
+    let why = "must be Unicode, without halves of surrogate pairs and numbers above U+10FFFF";
+    std::str::from_utf8(name).map(|_| ()).map_err(|_| Failure::invalid(field, format!("{what} {why}")))
+}
+
+/// Refuses a key `once` that is no name or has a wrong length, also an empty one. Returns it as a [`Publication`] has it.
 pub fn check_once(given: Option<&[u8]>) -> Result<&[u8], Failure> {
     match given {
         Some(once) if once.is_empty() || once.len() > MAX_ONCE_BYTES => {
             Err(Failure::invalid("once", format!("once must have 1 to {MAX_ONCE_BYTES} bytes in UTF-8")))
         }
-        given => Ok(given.unwrap_or_default()),
+        given => {
+            let once = given.unwrap_or_default();
+            check_unicode("once", "once", once).map(|()| once)
+        }
     }
 }
 

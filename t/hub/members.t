@@ -291,7 +291,7 @@ subtest 'mistakes' => sub {
         [[json        => {x => \*STDIN}],         qr/json: /],
         [[join        => 'counted'],              qr/join must be a hash of fields.*or 'count'/],
         [[id          => "ann\x{D800}"],          qr/the id of a member must be Unicode/],
-        [[channel     => "\x{110000}"],           qr/channel must be Unicode/],
+        [[channel     => "\x{110000}"],           qr/a channel's name must be Unicode/],
         [[leave       => {event => "a\nb"}],      qr/event must not contain a line break/],
         [[leave       => {id => 1}],              qr/unknown field 'id' of leave/],
         [[joins       => {}],                     qr/unknown field 'joins' of member; did you mean join/],
@@ -308,7 +308,7 @@ subtest 'mistakes' => sub {
         [['a'],                                   qr/will must be a channel and an event/],
         [['a', {event => 'x', id => 1}],          qr/unknown field 'id' of will/],
         [['a', {retry => 'x', data => 'x'}],      qr/retry/],
-        [["\x{D800}", 'x'],                       qr/channel must be Unicode/],
+        [["\x{D800}", 'x'],                       qr/a channel's name must be Unicode/],
         [['a', {key => "\x{D800}", data => 'x'}], qr/key must be Unicode/],
         [['a', 'x' x 65_536],                     qr/member or a will must have at most 65536 bytes/],
     ) {

@@ -178,7 +178,7 @@ for my $way (undef, 'event', 'data') {
 
 subtest 'channels are told apart by their characters' => sub {
     my $names       = EventSource::Hub->new;
-    my @names       = ('grün', '☺', "a\nb", "a\0b", ' ', '0', 'news/*', '**', 'x' x 1_024, "\x{D800}");
+    my @names       = ('grün', '☺', "a\nb", "a\0b", ' ', '0', 'news/*', '**', 'x' x 1_024);
     my @subscribers = map { Testing::Subscriber->open($names, $_) } @names;
     is $names->subscribers($_), 1, 'a channel of ' . length($_) . ' characters has one subscriber' for @names;
     for my $name (@names) {

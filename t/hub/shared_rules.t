@@ -10,6 +10,7 @@ use EventSource::XS::Hub::Name;
 use EventSource::XS::Request;
 use Plack::App::EventSource;
 use Test::EventSource;
+use Testing::Subscriber;
 use Testing::SourceTree qw(slurp);
 
 my $hub = EventSource::Hub->new;
@@ -67,6 +68,28 @@ subtest 'the longest name, key and id' => sub {
             is wrong_field(sub { $ways{$name}->("x$text") }), $name, "$name: one more is not";
         }
     }
+};
+
+subtest 'names that no page, pattern or command could have' => sub {
+    my %ways = (
+        'publish to'   => sub { $hub->publish($_[0], 'x') },
+        'subscribe to' => sub { Testing::Subscriber->open($hub, $_[0]) },
+        'count in'     => sub { $hub->subscribers($_[0]) },
+    );
+    for my $way (sort keys %ways) {
+        is wrong_field(sub { $ways{$way}->($_->[1]) }), 'channel', "$way $_->[0]"
+            for ['half of a surrogate pair', "a\x{D800}"], ['U+110000', "\x{110000}"], ['NUL in front', "\0ab"];
+    }
+    my %of_key = (
+        publish => sub { $hub->publish(a => {key => $_[0], data => 'x'}) },
+        forget  => sub { $hub->forget(a => $_[0]) },
+    );
+    for my $way (sort keys %of_key) {
+        is wrong_field(sub { $of_key{$way}->("a$_->[1]") }), $_->[2], "$way, a key with $_->[0]"
+            for ['half of a surrogate pair', "\x{DFFF}", 'key'], ['CR', "\rb", 'key'], ['LF', "\nb", undef];
+    }
+    is wrong_field(sub { $hub->publish('a', 'x', {once => "\x{D800}"}) }), 'once',  'once';
+    is wrong_field(sub { $hub->end(label => "\x{D800}") }),                'label', 'a label';
 };
 
 subtest 'the event that sends a client away for good' => sub {

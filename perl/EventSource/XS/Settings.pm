@@ -18,6 +18,7 @@ use warnings;
 
 use EventSource::Error;
 use EventSource::XS::Reason;
+use EventSource::XS::UTF8;
 use JSON::MaybeXS ();
 use List::Util    qw(min);
 use Scalar::Util  qw(blessed reftype);
@@ -153,8 +154,12 @@ sub list {
 
 # Return a name of a hub as string does, in characters ("Names" in EventSource::Hub). The library has the rule.
 sub name {
-    my ($self, @given) = @_;
-    return EventSource::XS::_name($self->string(@given));
+    my ($self, $what, $given, %option) = @_;
+    my $name = EventSource::XS::_name($self->string($what, $given, %option));
+    $self->refuse($option{field} || $what,
+        "$what must be Unicode, without halves of surrogate pairs and numbers above U+10FFFF")
+        if defined $name && !EventSource::XS::UTF8->is_fit($name);
+    return $name;
 }
 
 # Throw an exception unless the value is a named EventSource::Hub. The reason comes at the end of the message.

@@ -151,12 +151,9 @@ sub _id {
     return _name(id => 'the id of a member', defined $given ? $given : '');
 }
 
-# A name. The hub process takes those of members and wills in Unicode only, and ends the connection otherwise.
 sub _name {
     my ($field, $what, $given) = @_;
-    my $name = EventSource::XS::Hub::Name->checked($SETTINGS, $field => $what, $given);
-    $SETTINGS->refuse($field, "$what must be Unicode") if EventSource::XS::UTF8->repaired($name) ne $name;
-    return $name;
+    return EventSource::XS::Hub::Name->checked($SETTINGS, $field => $what, $given);
 }
 
 1;

@@ -38,7 +38,8 @@ sub pattern {
 # The mistake in a name, as the end of a sentence; undef if it is right.
 sub problem {
     my ($class, $name) = @_;
-    return 'must not be empty' if !length $name;
+    return 'must not be empty'                                      if !length $name;
+    return 'must not begin with NUL, as channels of the library do' if $name =~ /\A\0(?!EventSource)/;
     utf8::encode(my $bytes = $name);
     return length $bytes > $MAX_BYTES ? "must have at most $MAX_BYTES bytes in UTF-8" : undef;
 }
