@@ -16,7 +16,7 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 /// The time that a process may take that is to end for this one: it waits for clients that do not read, and for its store.
@@ -50,7 +50,8 @@ pub fn detach(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if let Some(socket) = &arguments.socket {
         command.arg("--socket").arg(socket);
     }
-    command.spawn()?; // it inherits the standard descriptors
+    command.stderr(Stdio::null()); // that of this process is for the starter; it inherits the socket and the lock
+    command.spawn()?;
     Ok(())
 }
 

@@ -118,7 +118,8 @@ impl Watch {
 }
 
 fn line_of(store: &StoreStatus) -> Line {
-    let mut fields = vec![("kind", (&*store.kind).into()), ("place", (&*store.place).into())];
+    let mut fields =
+        vec![("kind", (&*store.kind).into()), ("place", (&*store.place).into()), ("source", (&*store.source).into())];
     if store.is_up {
         return Line { event: "store_up", message: "the store is up", fields };
     }

@@ -57,12 +57,26 @@ impl CurrentHub {
 
     /// Returns the health of the store. Memory is up, and a store that nobody has needed so far is not down.
     pub fn store_status(&self) -> StoreStatus {
+        let source = self.source_of_store().into();
         if let Some(ServedHub { source: Source::Stored(stored), .. }) = &self.hub {
-            return stored.status();
+            return StoreStatus { source, ..stored.status() };
         }
         let wanted = self.precedence.wanted(NamedSettings::default(), self.hub.as_ref().map(|hub| &hub.settings));
         let (kind, is_up) = (wanted.all.store.kind().into(), self.cannot_begin.is_none());
-        StoreStatus { kind, is_up, ..StoreStatus::default() }
+        StoreStatus { kind, source, is_up, ..StoreStatus::default() }
+    }
+
+    /// Says who has named the store.
+    fn source_of_store(&self) -> &'static str {
+        let Precedence { decided, known, .. } = &self.precedence;
+        let claimed = self.hub.as_ref().map(|hub| &hub.claimed);
+        let names = |settings: &NamedSettings| settings.store.is_some();
+        match (names(decided), claimed.is_some_and(names), names(known)) {
+            (true, ..) => "option",
+            (_, true, _) => "worker",
+            (.., true) => "kept",
+            _ => "",
+        }
     }
 
     /// Returns the settings that the hub is to have, if it can have them. A command names none.

@@ -895,6 +895,7 @@ Return the hub's counts, with all events published before:
       open, refused, buffered, cut_off
     store                      of a named hub:
       kind, place              memory, file or redis; path, or URL without user and password
+      source                   who has named it: option (the process was started with it), worker, or kept (from before)
       up, since, pending, failed, lag, reconnects, epoch_changes
       events, bytes            its size; of Redis as of the last second, the last 10 seconds
       last_error, last_error_age   its last error; seconds since then

@@ -9,6 +9,9 @@ pub struct StoreStatus {
     pub kind: Box<str>,
     /// The path of the file, or the URL of Redis without user and password.
     pub place: Box<str>,
+    /// Who has named it: `option` if the process was started with it, `worker` if a connected worker has, `kept` if it was
+    /// named before; empty if nobody has.
+    pub source: Box<str>,
     /// True if the store takes events, and reports what it has taken and what others have appended.
     pub is_up: bool,
     /// Since when that is so.
@@ -37,7 +40,7 @@ pub struct StoreStatus {
 
 coded! {
     StoreStatus {
-        kind, place, is_up, since, pending, events, bytes, lag, arrivals, epoch_changes, reconnects, failed, last_error,
+        kind, place, source, is_up, since, pending, events, bytes, lag, arrivals, epoch_changes, reconnects, failed, last_error,
         last_error_at,
     }
 }

@@ -189,7 +189,7 @@ fn log_texts(page: LogPage) -> Answer {
 
 /// Returns the counts of the process of a named hub and of its store. Without an error of the store, its text is empty.
 fn process_counts(counted: &Counted) -> impl Iterator<Item = (&'static str, String)> {
-    let StoreStatus { kind, place, last_error, .. } = &counted.store;
+    let StoreStatus { kind, place, source, last_error, .. } = &counted.store;
     let StoreStatus { is_up, since, lag, pending, events, bytes, failed, reconnects, epoch_changes, .. } =
         counted.store;
     let numbers = [
@@ -214,7 +214,8 @@ fn process_counts(counted: &Counted) -> impl Iterator<Item = (&'static str, Stri
         ("store.lag", Duration::from_millis(lag)),
         ("store.last_error_age", age),
     ];
-    let texts = [("store.kind", kind), ("store.place", place), ("store.last_error", last_error)];
+    let texts =
+        [("store.kind", kind), ("store.place", place), ("store.source", source), ("store.last_error", last_error)];
     let numbers = numbers.map(|(name, number)| (name, number.to_string()));
     let seconds = seconds.map(|(name, time)| (name, format!("{:.3}", time.as_secs_f64())));
     let texts = texts.map(|(name, text)| (name, text.to_string()));

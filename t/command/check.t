@@ -87,9 +87,44 @@ subtest 'no process, and a store that an object has named before' => sub {
     rename $stores, "$stores.away" or die "$stores: $!\n";
     is_red(check('named'), qr/no process can start: its store \Q$stores\E\S+ cannot be written/,
         'whose folder is gone');
-    local $ENV{EVENTSOURCE_STORE} = 'memory';
-    is check('named')->{code}, 0, 'the environment goes before it';
+    {
+        local $ENV{EVENTSOURCE_STORE} = 'memory';
+        is check('named')->{code}, 0, 'the environment goes before it';
+    }
+    is $shell->run(qw(hub stop named))->{code}, 0, 'hub stop forgets it, though no process runs';
+    is check('named')->{code},                  0, 'then another one would have no store';
     rename "$stores.away", $stores or die "$stores: $!\n";
+};
+
+# A hub keeps what programs have named: without the line of the store it still has the store.
+subtest 'a store that the program has named before, and names no more' => sub {
+    local $ENV{EVENTSOURCE_RUNTIME_DIR} = $shell->folder;
+    my $redis     = Testing::Redis->start_or_skip_all;
+    my $proxy     = Testing::CuttableProxy->start($redis->port);
+    my $forgets   = qr/eventsource hub stop removed\b.* forgets/;
+    my %hub       = (name => 'removed', publish_timeout => 1);
+    my $published = sub {
+        my $hub = shift;
+        local $@;
+        return eval { $hub->publish(news => 'one'); 1 } ? '' : "$@";
+    };
+    my $with = EventSource::Hub->new(%hub, store => {redis => $redis->url(port => $proxy->port)});
+    is $published->($with),                                '',       'with Redis it publishes';
+    is $shell->connect('removed')->stats->{store}{source}, 'worker', 'stats say who has named it';
+    undef $with;
+    my $without = EventSource::Hub->new(%hub);
+    $proxy->hold;
+    ok wait_until($DEADLINE, sub { check('removed')->{code} == 1 }), 'Redis is away';
+    is_red(check('removed'), qr/its store .* is down.*; no connected program names this store.*$forgets/, 'the check');
+    my $pid = $shell->connect('removed')->pid;
+    kill KILL => $pid;
+    ok wait_until($DEADLINE, sub { !is_running($pid) }), 'the process is killed';
+    is_red(check(qw(removed --timeout 0.5)), qr/its store does not answer: \S+ \(named before: $forgets/, 'none runs');
+    like $published->($without), qr/ does not answer; .*Its store, redis:\S+, was named before, .*$forgets/,
+        'so does the error of a program without the store';
+    is_red(check(qw(removed --timeout 0.5)), qr/.*was named before.*$forgets/, 'and the check of a hub that begins');
+    is $shell->run(qw(hub stop removed))->{code}, 0,  'it is stopped';
+    is $published->($without),                    '', 'then the program publishes without a store';
 };
 
 subtest 'no process, and a Redis' => sub {
@@ -148,7 +183,9 @@ subtest 'the store on the command line' => sub {
     write_file("$folder/store", "file:$folder/start.db\n");
     is $shell->run(qw(hub start back --store-from), "$folder/store")->{code}, 0, 'of hub start, from a file';
     is $shell->connect('back')->stats->{store}{place},                        "$folder/start.db", 'is that file';
-    is $shell->run(qw(hub start wrong --timeout 1 --store disk))->{code},     3, 'a wrong one starts nothing';
+    my $wrong = $shell->run(qw(hub start wrong --timeout 1 --store disk));
+    is $wrong->{code}, 3, 'a wrong one starts nothing';
+    like $wrong->{err}, qr/\A.*: EVENTSOURCE_STORE: a store is memory, .+\n\z/, 'and the program says why';
     is $shell->run(qw(hub start wrong --store-from), "$folder/none")->{code}, 1, 'and neither does a missing file';
     is $shell->run(qw(hub stop back --store memory))->{code},                 2, 'other commands take none';
 };
@@ -185,7 +222,11 @@ subtest 'Redis' => sub {
 
     $proxy->hold;
     ok wait_until($DEADLINE, sub { check(qw(away))->{code} == 1 }), 'it is red when the connection is cut';
-    is_red(check('away'), qr/its store \(redis \S+\) is down.*; its last error, \S+ seconds ago: \S/, 'it is cut');
+    is_red(
+        check('away'),
+        qr/its store \(redis \S+\) is down.*; its last error, \S+ seconds ago: \S.*; the hub process was started with/,
+        'it is cut'
+    );
     unlike check('away')->{err}, qr/geheim/, 'without the password';
     $proxy->release;
     ok wait_until($DEADLINE, sub { check(qw(away))->{code} == 0 }), 'and green again';

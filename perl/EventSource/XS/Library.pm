@@ -47,7 +47,7 @@ my %MEANT = (
 my %INVOCANT = (Connection => '$conn', Hub => '$hub', Native => '$stream', Parser => '$parser');
 
 # The texts of counts; the others are numbers.
-my %IS_TEXT = map { ($_ => 1) } qw(kind last_error place);
+my %IS_TEXT = map { ($_ => 1) } qw(kind last_error place source);
 
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 

@@ -5,6 +5,7 @@
 //! return something wait for it. A stream does not: until the connection is made, it waits in the event loop.
 
 use super::hub_log;
+use super::kept_settings;
 use super::link::Link;
 use super::links::connection::{Connection, LinkCommand};
 use super::registrations::{lock_remotes, RemoteHub, RemoteRegistration};
@@ -209,8 +210,7 @@ impl RemoteHub {
     }
 
     fn absent(&self) -> Failure {
-        let name = self.address.name();
-        Failure::unavailable(format!("the hub process {name} does not answer; eventsource hub log {name} may say why"))
+        self.address.place().map_or_else(|error| error, |place| kept_settings::no_answer(&place, Some(&self.settings)))
     }
 
     pub(super) fn lost(&self) -> Failure {

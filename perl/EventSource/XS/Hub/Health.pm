@@ -13,6 +13,14 @@ my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 my %DEFAULT = (lag => 10, pending => 3);    # seconds
 my $STEP    = 0.1;                          # seconds between two looks
 
+# Who has named a store.
+my %ORIGIN = (
+    kept =>
+        'no connected program names this store, the hub has kept it from before: eventsource hub stop NAME forgets it',
+    option => 'the hub process was started with this store (--store or EVENTSOURCE_STORE)',
+    worker => 'a program has named this store (store of EventSource::Hub)',
+);
+
 # Take an EventSource::Hub::Process. lag is how many seconds after its storing an event may come, by default 10, and pending
 # for how many seconds events may wait while none is stored, by default 3: numbers from 0, fractions allowed. Throws an
 # EventSource::Error with the code invalid if one of them is wrong.
@@ -75,7 +83,8 @@ sub _is_down {
           "its store ($store->{kind}"
         . (length $store->{place} ? " $store->{place}" : '')
         . ") is down$since"
-        . _last_error($store);
+        . _last_error($store)
+        . $self->_origin($store);
 }
 
 sub _is_late { return $_[0]{stats}{store}{lag} > $_[0]{limit}{lag} }
@@ -89,6 +98,13 @@ sub _last_error {
 sub _look {
     my $self = shift;
     return $self->{stats} = $self->{hub}->stats;
+}
+
+# Says where the store comes from, because the program that asks may have none.
+sub _origin {
+    my ($self, $store) = @_;
+    my $origin = $ORIGIN{$store->{source}} // return '';
+    return '; ' . $origin =~ s/\bNAME\b/$self->{hub}{name}/r;
 }
 
 sub _number {

@@ -66,11 +66,15 @@ sub _store {
         or return 'no process can start: ' . _message_of($@);
     ${$hub{is_known}} = length $is_known || -e "$hub{path}.log" if $hub{is_known};
     return undef                                                if $kind eq 'memory';
+    my $origin =
+        length($ENV{EVENTSOURCE_STORE} // '')
+        ? ' (EVENTSOURCE_STORE)'
+        : " (named before: eventsource hub stop $hub{name} forgets it)";
     if ($kind eq 'file') {
-        return _accepts_files($at[0]) ? undef : "no process can start: its store $at[0] cannot be written";
+        return _accepts_files($at[0]) ? undef : "no process can start: its store $at[0] cannot be written$origin";
     }
     return undef if grep { _answers($kind eq 'rediss', $_, $timeout) } @at;
-    return 'its store does not answer: ' . join ',', @at;
+    return 'its store does not answer: ' . join(',', @at) . $origin;
 }
 
 sub _without_program {

@@ -1,8 +1,9 @@
 //! The first messages of a connection: the greeting, or the request that the process ends or continues as another program.
 
+use super::kept_settings;
 use super::place::Place;
 use super::response_reader::ResponseReader;
-use super::start::{ends_at_once, Note, Pauses, Start};
+use super::start::{ends_at_once, lock, Note, Pauses, Start};
 use super::unanswered::Unanswered;
 use crate::stream::after;
 use crate::sys::socket::{send, Wait};
@@ -31,15 +32,18 @@ pub(crate) fn connect(
     note: Note,
 ) -> Result<Greeted, Unanswered> {
     let deadline = Instant::now() + start.timeout;
+    let named = settings.clone();
     let role = settings.map_or(Role::Command, |settings| Role::Worker(Box::new(settings)));
     let hello = Hello { name: place.name().clone(), role };
     let mut pauses = Pauses::new();
     loop {
-        match greet(start.connect_until(place, deadline, note)?, &hello, start.timeout)? {
-            Some(greeted) => return Ok(greeted),
+        match greet(start.connect_until(place, deadline, note)?, &hello, start.timeout) {
+            Ok(Some(greeted)) => return Ok(greeted),
             // The process was ending when this one connected.
-            None if Instant::now() < deadline => pauses.wait(),
-            None => return Err(Unanswered::Unsent(ends_at_once(place))),
+            Ok(None) if Instant::now() < deadline => pauses.wait(),
+            Ok(None) => return Err(Unanswered::Unsent(ends_at_once(place))),
+            Err(Unanswered::Late(_)) => return Err(kept_settings::no_answer(place, named.as_ref()).into()),
+            Err(error) => return Err(error),
         }
     }
 }
@@ -79,10 +83,18 @@ pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<(
 }
 
 /// Asks a hub process to end, whichever version it has: its streams end, and each client is sent a reconnection time. Returns
-/// when the process has ended its connections. Fails with `Unavailable` if no process serves the hub, `Refused` if it is that
-/// of another hub or of a version before 15, `Unknown` if it has not ended in time.
+/// when the process has ended its connections. If none runs, forgets the settings that are kept for the next one. Fails with
+/// `Unavailable` if no process serves the hub and no settings are kept, `Refused` if it is that of another hub or of a version
+/// before 15, `Unknown` if it has not ended in time.
 pub fn stop(start: &Start, place: &Place) -> Result<(), Failure> {
-    Ok(ask_to_end(start, place, false)?)
+    let asked = ask_to_end(start, place, false);
+    if asked.is_err() && kept_settings::exist(place) {
+        if let Some(_lock) = lock(place)? {
+            kept_settings::forget(place);
+            return Ok(());
+        }
+    }
+    Ok(asked?)
 }
 
 /// Asks a hub process that a worker or a command has started to end, because this one was run to serve the hub. Returns when

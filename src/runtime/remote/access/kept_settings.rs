@@ -12,7 +12,8 @@ use super::place::Place;
 use crate::codec::{decode, encode};
 use crate::sys::daemon::replace_file;
 use crate::sys::socket::own_user;
-use crate::wire::{Name, NamedSettings, MAX_GREETING_BYTES};
+use crate::wire::{Name, NamedSettings, StoreSettings, MAX_GREETING_BYTES};
+use crate::Failure;
 use rustix::fs::OFlags;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -54,6 +55,22 @@ pub fn exist(place: &Place) -> bool {
 /// Returns the settings with which a process would begin that is started now.
 pub fn to_begin_with(place: &Place) -> NamedSettings {
     newest(place).map(|(_, settings)| settings).unwrap_or_default()
+}
+
+/// Says that a hub process does not answer. If its store may be the reason, and the caller does not name one, says where that
+/// comes from.
+pub(in crate::runtime::remote) fn no_answer(place: &Place, named: Option<&NamedSettings>) -> Failure {
+    let name = place.name();
+    let message = format!("the hub process {name} does not answer; eventsource hub log {name} may say why");
+    let names_store = named.map_or(false, |settings| settings.store.is_some());
+    let store = to_begin_with(place).store.filter(|store| !names_store && *store != StoreSettings::Memory);
+    Failure::unavailable(store.map_or(message.clone(), |store| {
+        format!(
+            "{message}. Its store, {}, was named before, by a program or when the process was started: \
+             `eventsource hub stop {name}` forgets what programs have named",
+            store.place()
+        )
+    }))
 }
 
 /// Copies the settings that were kept last, if that was in another folder. Call this with the lock of the hub.

@@ -15,16 +15,16 @@
 use super::place::{failed_at, give_owner, Place};
 use super::sockets::NoFork;
 use super::{foreign, kept_settings};
-use crate::sys::daemon::try_lock;
+use crate::sys::daemon::{memory_file, try_lock};
 use crate::sys::socket::{connect_at_once, own_user, peer_user};
 use crate::Failure;
 use rustix::fd::{AsFd, OwnedFd};
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Seek};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,9 @@ pub(super) type Note = fn(&mut NoFork, &UnixStream);
 
 /// The user that may do everything.
 const ROOT: u32 = 0;
+
+/// The most bytes that are read of what a program says when it fails.
+const MAX_SAID_BYTES: u64 = 4096;
 
 /// The pauses between two attempts.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -251,15 +254,27 @@ pub fn remove_socket(path: &Path) -> Result<(), Failure> {
 fn start(program: &Path, place: &Place, listener: OwnedFd, lock: File, no_fork: NoFork) -> io::Result<()> {
     let mut command = Command::new(program);
     command.args(["start", "--name", place.name().as_str(), "--socket"]).arg(place.socket());
-    command.stdin(Stdio::from(File::from(listener))).stdout(Stdio::from(lock)).stderr(Stdio::null());
+    let mut said = memory_file("said")?;
+    command.stdin(Stdio::from(File::from(listener))).stdout(Stdio::from(lock)).stderr(said.try_clone()?);
     command.current_dir("/");
     let child = command.spawn();
     drop((command, no_fork)); // with the socket and the lock
     match child?.wait() {
-        Ok(status) if !status.success() => Err(io::Error::new(io::ErrorKind::Other, status.to_string())),
+        Ok(status) if !status.success() => Err(io::Error::new(io::ErrorKind::Other, reason(&mut said, status)?)),
         // An application may wait for all of its children itself; then the status is lost.
         _ => Ok(()),
     }
+}
+
+/// Returns why the program has failed, as it says itself: the first line without its name. The rest is its usage.
+fn reason(said: &mut File, status: ExitStatus) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    said.rewind()?;
+    said.take(MAX_SAID_BYTES).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let line = text.lines().next().unwrap_or_default();
+    let line = line.strip_prefix("eventsource-hub: ").unwrap_or(line);
+    Ok(if line.is_empty() { status.to_string() } else { line.to_owned() })
 }
 
 #[cfg(all(test, not(miri)))] // system calls
