@@ -20,7 +20,6 @@ sub user_of { return Plack::Request->new(shift)->cookies->{user} // '' }
 my $events = $hub->to_app(
     channels => sub { my $user = user_of(shift); return length $user ? 'orders' : [401, [], []] },
     label    => sub { return 'user/' . user_of(shift) },
-    start    => 'oldest',
 );
 
 # A field of a form, in characters.
@@ -53,11 +52,9 @@ sub log_out {
     return [204, ['Set-Cookie' => 'user=; Max-Age=0'], []];
 }
 
-# The position first, then the data, here those of the hub: what comes in between is in both. If the history is empty, the page
-# has no id, and its stream begins with what has come since: after an older id it would begin with a gap, at each load.
+# The id first, then the data, here those of the hub: what comes in between is in both.
 sub page {
-    my ($last) = $hub->history('orders', last => 1);
-    my $id     = $last ? $last->{id} : '';
+    my $id     = $hub->last_id;
     my @orders = map { Plack::Util::encode_html($_->{key}) } $hub->state('orders');
     my $list   = encode('UTF-8', join '', map { "<li>$_</li>" } @orders);
     my $type   = 'text/html; charset=utf-8';

@@ -738,6 +738,15 @@ C<history> returns the events that are kept (L</keep_history>), or the last ones
 C<oldest> returns a hash of the first event's C<id> (the hub's) and C<time> (seconds since 1970), or C<undef> if the history
 is empty. A client that was sent this event, or a later one of the hub, resumes without a C<gap>.
 
+=head2 last_id
+
+    my $id   = $hub->last_id;
+    my @rows = $dbh->selectall_array('SELECT ...');
+
+Return the id of the hub's last event, in whichever channel, or of its beginning. A stream that begins after it, with any
+channels (L<EventSource::Browser/lastEventId>, or C<?lastEventId=> in the URL), receives what is published from now on. For a
+page that is rendered first: take the id, then the data, so that nothing is missed in between.
+
 =head2 members, members_count
 
     my @members = $hub->members($channel);

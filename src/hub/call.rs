@@ -56,6 +56,8 @@ pub enum Call {
     /// Ends the streams that are meant, and returns how many of this machine. A subscription that was asked for before ends,
     /// too.
     EndStreams(EndRequest),
+    /// Returns the id after which a client receives what is published from now on, in all channels.
+    LastId,
     /// Returns a part of the list of a channel's members.
     Members {
         /// The channel.
@@ -119,6 +121,7 @@ coded!(Call by {
     12: SealTicket { ticket, valid_for, most },
     13: UpdateMember(update),
     14: Oldest { channel },
+    15: LastId,
 });
 
 impl Call {
@@ -129,6 +132,7 @@ impl Call {
             Self::Channels { .. }
             | Self::Count { .. }
             | Self::EndStreams(_)
+            | Self::LastId
             | Self::Oldest { .. }
             | Self::ReadLog { .. }
             | Self::Reserve { .. } => Some(Question::Call { call: self.clone(), at }),
@@ -191,7 +195,7 @@ macro_rules! replies {
 }
 
 replies! {
-    /// The id of an event that was published, in the order of the hub.
+    /// The id of an event that was published, in the order of the hub, or the last id there.
     1 Id(Box<str>), id;
     /// The number that was asked for.
     2 Number(u64), number;
@@ -350,6 +354,7 @@ impl Hub {
                     Reply::Counted(Box::new(Counted { hub: self.counts(), subscribers, ..Counted::default() }))
                 }
                 Call::EndStreams(request) => return Answer::Ending(self.streams_to_end(&request, at)),
+                Call::LastId => Reply::Id(self.epoch.event_id(self.logs.last_seq).into()),
                 Call::Oldest { channel } => Reply::Oldest(self.oldest(&channel, now)),
                 Call::ReadLog { channel, range } => Reply::Log(self.log_page(&channel, range)),
                 Call::Reserve { label, most } => Reply::Number(self.reserve(&label, most, now).into()),

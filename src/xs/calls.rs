@@ -38,6 +38,7 @@ pub(super) fn call(
             let ended = make(Call::EndStreams(given.end())).and_then(|reply| reply.number());
             Answer::of(unless_ending(ended)?.to_string())
         }
+        b"last_id" => Answer::of(&*make(Call::LastId)?.id()?),
         b"log" => {
             let (channel, is_state) = (given.bytes().into(), given.is_true());
             let mut number = || given.number();

@@ -5,6 +5,7 @@ use Testing qw(native);
 use EventSource::Hub;
 use Testing::Subscriber qw(blocks events);
 use Testing::HubServer;
+use Test::EventSource;
 
 my $hub = EventSource::Hub->new(keep_history => {events => 3});
 my $e   = $hub->epoch;
@@ -175,5 +176,23 @@ subtest 'a last event ID in the header or in the query' => sub {
     }
     is $server->stats->{resumed}, 13, 'the hub counts the streams with an id as resumed';
 };
+
+# A page that is rendered first takes the id, then its data, and its stream begins after the id.
+for my $kind ('in one process', 'named', 'with opaque ids') {
+    my %setting = (keep_history => {events => 2}, $kind =~ /opaque/ ? (opaque_ids => 1) : ());
+    my $hub     = $kind eq 'named' ? Test::EventSource->private_hub(%setting) : EventSource::Hub->new(%setting);
+    my $es      = Test::EventSource->new(app => $hub->to_app(channels => sub { return qw(a b) }, position => 'none'));
+    for my $before ([], [qw(a b a b a b c)]) {
+        my $name = "$kind, " . (@$before ? 'after evicted events' : 'before the first event');
+        $hub->publish($_ => 'old') for @$before;
+        my $id = $hub->last_id;
+        $hub->publish($_ => "new $_") for qw(b a);
+        my $stream = $es->get('/', headers => ['Last-Event-ID' => $id]);
+        is_deeply [map { $stream->next_event->{data} } 1, 2], ['new b', 'new a'],
+            "$name: last_id is the place to begin";
+        $hub->publish(a => 'end');
+        is $stream->next_event->{data}, 'end', "$name: and nothing else follows";
+    }
+}
 
 done_testing;

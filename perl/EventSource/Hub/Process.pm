@@ -377,7 +377,7 @@ appears or disappears meanwhile may be missing or come twice. The argument is a 
 or by patterns), C<events> and C<bytes> of its history, C<keys> of its state, C<rate>, the events a second over the last ten
 seconds, and C<last_id>, empty if there is no event.
 
-=head2 drain, end, forget, history, members, members_count, oldest, state, subscribers, update_member
+=head2 drain, end, forget, history, last_id, members, members_count, oldest, state, subscribers, update_member
 
     $hub->drain(30);
     my $count   = $hub->end(label => 'user/7', finish => 1);

@@ -90,6 +90,8 @@ sub members {
     return @members;
 }
 
+sub last_id { return scalar $_[0]->_call('last_id') }
+
 sub members_count {
     my ($self, $channel) = @_;
     return $self->_call('count_members', $MEMBER->channel_of($channel)) + 0;
@@ -182,7 +184,7 @@ sub _topic_of_metrics {
 }
 
 EventSource::XS->keep_errors(
-    qw(channels drain end epoch forget history members members_count oldest openmetrics state stats subscribers
+    qw(channels drain end epoch forget history last_id members members_count oldest openmetrics state stats subscribers
         update_member)
 );
 
