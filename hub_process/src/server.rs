@@ -430,7 +430,9 @@ impl Server {
         let Self { peers, streams, leases, operator, .. } = self;
         let Some(peer) = peers.remove(token) else { return };
         operator.count_end(end);
-        peer.streams.values().for_each(|id| streams.release(*id));
+        let mut held: Vec<u64> = peer.streams.into_values().collect();
+        held.sort_unstable(); // in the order in which they have begun
+        held.into_iter().for_each(|id| streams.release(id));
         requests::announce_holders(peers, leases.resign_all(token));
         if peers.workers() == 0 {
             self.current.release_claims();

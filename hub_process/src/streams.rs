@@ -200,14 +200,12 @@ impl Streams {
         self.records.remove(&id.into()).map(|record| record.opener())
     }
 
-    /// Ends all streams, which no worker holds, after their clients are sent a reconnection time.
+    /// Ends all streams, which no worker holds, in the order in which they have begun, after their clients are sent a
+    /// reconnection time.
     pub fn end_all_with_retry(&self) {
-        for (id, record) in &self.records {
-            match record {
-                StreamRecord::Served(stream) => stream.handle.end_with_retry(),
-                StreamRecord::Released(_) => runtime::end_with_retry((*id).into()),
-            }
-        }
+        let mut all: Vec<u64> = self.records.keys().copied().collect();
+        all.sort_unstable();
+        all.into_iter().for_each(|id| runtime::end_with_retry(id.into()));
     }
 
     /// Hands the openers of all streams over to another program.

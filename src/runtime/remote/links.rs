@@ -295,7 +295,8 @@ impl Links {
             connection.lose();
         }
         let of_link = self.remotes.iter().filter(|(_, remote)| remote.link == number);
-        let streams: Vec<u64> = of_link.map(|(stream, _)| *stream).collect();
+        let mut streams: Vec<u64> = of_link.map(|(stream, _)| *stream).collect();
+        streams.sort_unstable(); // in the order in which they have begun
         for stream in streams {
             self.end(stream, Reason::Error, context);
         }

@@ -242,6 +242,20 @@ fn a_broken_connection_makes_sent_requests_unknown_and_the_others_unsent() {
 }
 
 #[test]
+fn the_streams_of_a_broken_connection_end_in_the_order_in_which_they_have_begun() {
+    let (scene, connection, mut hub) = Scene::connected();
+    let opened: Vec<_> = (0..20).map(|_| scene.open()).collect();
+    for (stream, state, _) in opened.iter().rev() {
+        assert_eq!(state.report_end_or_reason(), None);
+        scene.hand_over(&connection, &mut hub, *stream);
+    }
+    drop(hub);
+    scene.eventually("all have ended", || opened.iter().all(|(_, state, _)| state.reason().is_some()));
+    let ended: Vec<StreamId> = std::iter::from_fn(|| Some(scene.handle.ends.take(7)?.0)).collect();
+    assert_eq!(ended, opened.iter().map(|(stream, ..)| *stream).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_connection_ends_while_a_fork_waits_for_the_turn() {
     let (scene, connection, mut hub) = Scene::connected();
     let request = scene.publish(&connection, 10);
