@@ -118,6 +118,7 @@ fn deliver(events: &[Shared], coding: ContentCoding, comes_late: bool) -> (Durat
             content: Default::default(),
             body: Body::default(),
             is_inherited: false,
+            members_of: None,
         });
         reactor.apply(Command::Open { stream, init }, Some(connection(&listener)), now);
         let topics = vec![Topic::Channel(b"0"[..].into())];

@@ -177,6 +177,7 @@ fn init() -> Arc<StreamInit> {
         content: Default::default(),
         body: Body::default(),
         is_inherited: false,
+        members_of: None,
     })
 }
 

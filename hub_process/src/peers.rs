@@ -310,9 +310,9 @@ impl Peers {
         tokens.iter().filter_map(|token| Some(self.peers.get(token)?.keep(file))).collect()
     }
 
-    /// Continues with a connection of another program, which is added to the epoll set.
-    pub fn resume(&mut self, handed: &HandedPeer<'_>, epoll: &Epoll, now: Instant) -> io::Result<()> {
-        let peer = Peer::resume(handed, epoll, now)?;
+    /// Continues with a connection that another program has handed over `at` a time, and which is added to the epoll set.
+    pub fn resume(&mut self, handed: &HandedPeer<'_>, epoll: &Epoll, at: Instant, now: Instant) -> io::Result<()> {
+        let peer = Peer::resume(handed, epoll, at)?;
         let token = peer.token;
         self.keepers[peer.keeps as usize] += 1;
         self.waiting.extend((handed.waits && peer.is_greeted).then_some(token));

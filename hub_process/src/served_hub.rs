@@ -126,41 +126,55 @@ impl CurrentHub {
     }
 
     /// Appends the settings of the hub, and what is beside the history of one that is kept.
-    pub fn hand_over(&self, file: &mut HandoverFile, keeps_history: bool, now: Instant) {
+    pub fn hand_over(&self, file: &mut HandoverFile, keeps_history: bool) {
         let Some(hub) = &self.hub else { return };
         let all = NamedSettings::from(hub.settings.clone()).into();
-        file.add(&Handover::Settings { all, claimed: hub.claimed.clone().into() });
+        let (claimed, is_draining) = (hub.claimed.clone().into(), hub.is_draining);
+        file.add(&Handover::Settings { all, claimed, is_draining });
         if !keeps_history {
             return;
         }
         if let Source::Own(own) = &hub.source {
-            own.hand_over(file, now);
+            own.hand_over(file);
         }
-        for (stream, presence) in hub.sequence().members.presences() {
+        let (at, members) = (file.at, &hub.sequence().members);
+        for ((channel, id), until) in members.lingering() {
+            file.add(&Handover::Lingering { channel: &channel, id: &id, rest: until.saturating_duration_since(at) });
+        }
+        for (stream, presence) in members.presences() {
             file.add(&Handover::Presence { stream: stream.into(), presence });
+        }
+        for (stream, until, is_back) in members.away() {
+            let rest = until.saturating_duration_since(at);
+            file.add(&Handover::Away { stream: stream.into(), rest, is_back });
         }
     }
 
-    /// Continues with the hub of another program, whose members linger for `wait` at least: their streams follow. One with a
-    /// store begins with that.
-    pub fn resume(&mut self, handed: &[Handover<'_>], wait: Duration) -> Result<(), Box<dyn Error>> {
-        let both = handed.iter().find_map(|part| match part {
-            Handover::Settings { all, claimed } => {
-                Some((all.clone().over(HubSettings::default()), (**claimed).clone()))
+    /// Continues with the hub of another program, which has handed it `over` at a time, and whose members linger for `wait` at
+    /// least: their streams follow. One with a store begins with that.
+    pub fn resume(&mut self, handed: &[Handover<'_>], at: Instant, wait: Duration) -> Result<(), Box<dyn Error>> {
+        let all = handed.iter().find_map(|part| match part {
+            Handover::Settings { all, claimed, is_draining } => {
+                Some((all.clone().over(HubSettings::default()), (**claimed).clone(), *is_draining))
             }
             _ => None,
         });
-        let Some((settings, claimed)) = both else { return Ok(()) };
+        let Some((settings, claimed, is_draining)) = all else { return Ok(()) };
         let place = &self.precedence.place;
-        self.hub = Some(match handed.iter().any(|part| matches!(part, Handover::History(_))) {
+        let hub = match handed.iter().any(|part| matches!(part, Handover::History(_))) {
             true => {
-                let own = resume_hub(settings.hub.clone(), handed, wait)?;
+                let own = resume_hub(settings.hub.clone(), handed, at, wait)?;
                 ServedHub::of(Source::Own(own.into()), place, settings, claimed)
             }
             false => ServedHub::new(place, settings, claimed)?,
-        });
+        };
+        self.hub = Some(ServedHub { is_draining, ..hub });
         if let Some(stored) = self.stored() {
-            stored.await_streams(wait);
+            let lingering = handed.iter().filter_map(|part| match *part {
+                Handover::Lingering { channel, id, rest } => Some(((channel.into(), id.into()), at + rest)),
+                _ => None,
+            });
+            stored.await_streams(wait, lingering.collect());
         }
         Ok(())
     }
@@ -172,6 +186,8 @@ pub struct ServedHub {
     /// The settings that workers or the command line have named. The others are as they are because nobody has.
     pub claimed: NamedSettings,
     source: Source,
+    /// True if the hub is drained: streams that come later end at once. It stays so if another hub in memory takes its place.
+    is_draining: bool,
     /// All that a store has delivered before, if this hub has none: its first event, or request to end streams, is not in that
     /// history, and the store has to know of it when it comes back.
     before: Option<LastDelivered>,
@@ -199,7 +215,7 @@ impl ServedHub {
     fn of(source: Source, place: &Place, settings: HubSettings, claimed: NamedSettings) -> Self {
         let has_before = matches!(source, Source::Own(_)) && place.seen().exists();
         let before = has_before.then(|| LastDelivered::open(&place.seen()));
-        Self { settings, claimed, source, before }
+        Self { settings, claimed, source, is_draining: false, before }
     }
 
     /// Returns the hub in the reactor; nothing while its store has not begun.
@@ -225,6 +241,7 @@ impl ServedHub {
             check_member(&update.data, &update.event, Some(&self.settings.hub))?;
             self.stored_mut().map_or(Ok(()), |stored| stored.check_update(update))?;
         }
+        self.is_draining |= matches!(call, Call::Drain { .. }) && self.handle().is_some();
         match (call, &mut self.source) {
             (call, Source::Own(own)) => own.begin(call),
             (Call::OpenTicket { sealed, binding }, Source::Stored(stored)) => {
@@ -236,6 +253,20 @@ impl ServedHub {
                 Ok(Begun::Replied(Reply::Sealed(sealed.map(Into::into))))
             }
             (call, Source::Stored(_)) => Ok(self.handle().ok_or_else(not_begun)?.begin(call)),
+        }
+    }
+
+    /// Ends a drain: the hub accepts streams again.
+    pub fn end_drain(&mut self) {
+        if std::mem::take(&mut self.is_draining) {
+            self.handle().into_iter().for_each(|hub| hub.set_draining(false));
+        }
+    }
+
+    /// Lets the hub in memory refuse streams if the hub is drained, because that hub has just begun.
+    pub fn continue_drain(&self) {
+        if self.is_draining {
+            self.handle().into_iter().for_each(|hub| hub.set_draining(true));
         }
     }
 

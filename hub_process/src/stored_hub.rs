@@ -36,7 +36,7 @@ pub use drafts::{EndedCount, Published, Requester};
 use crate::store::{self, Draft, Store, StoreCommand, StoreEntry, StoreReport};
 use beginning::Beginning;
 use drafts::{Purpose, WaitingDraft};
-use eventsource_xs::hub::{Answer, EndRequest, Question, Sequence};
+use eventsource_xs::hub::{Answer, EndRequest, LingeringMember, Question, Sequence};
 use eventsource_xs::runtime::ReactorHub;
 use eventsource_xs::wire::{Failure, HubSettings, Name, Reply, StoreStatus};
 use eventsource_xs::ErrorCode;
@@ -101,9 +101,10 @@ impl StoredHub {
         &self.sequencer.sequence
     }
 
-    /// Lets the members of the process before linger for so long at least, when the store has begun.
-    pub fn await_streams(&mut self, least: Duration) {
-        self.members.least = least;
+    /// Lets the members of the program before linger for so long at least, when the store has begun, except for those that have
+    /// lingered there already.
+    pub fn await_streams(&mut self, least: Duration, lingering: Vec<LingeringMember>) {
+        self.members.handed = Some((least, lingering));
     }
 
     /// Returns the hub in memory, once its history was complete.

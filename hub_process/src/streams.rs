@@ -3,7 +3,7 @@
 use crate::ids_ahead::IdsAhead;
 use crate::peers::{ByToken, End};
 use eventsource_xs::reactor::Ending;
-use eventsource_xs::runtime::{self, HandoverFile, OpenOptions, Pushed, StreamHandle};
+use eventsource_xs::runtime::{self, HandoverFile, OpenOptions, Pushed, ReactorHub, StreamHandle};
 use eventsource_xs::stream::{Reason, Settings, StreamId};
 use eventsource_xs::wire::{Handover, Open, Response, StreamProgress, MAX_FRAME_BYTES};
 use std::os::fd::OwnedFd;
@@ -46,6 +46,17 @@ impl ServedStream {
         opener: Opener,
         most: usize,
     ) -> Result<Self, Reason> {
+        Self::open_as_member(open, content, socket, opener, most, None)
+    }
+
+    fn open_as_member(
+        open: &Open<'_>,
+        content: &[u8],
+        socket: Option<OwnedFd>,
+        opener: Opener,
+        most: usize,
+        members_of: Option<&ReactorHub>,
+    ) -> Result<Self, Reason> {
         let keepalive = open.settings.keepalive.map(|time| time.max(LEAST_KEEPALIVE));
         let options = OpenOptions {
             max_streams: most,
@@ -59,20 +70,28 @@ impl ServedStream {
             interpreter: 0,
             handler_limit: None,
             may_wait: false,
+            members_of,
         };
         let mut handle = StreamHandle::open(options).map_err(|_| Reason::Error)?;
         if open.holds {
             handle.enter_handler();
         }
         match handle.report_end_or_reason() {
-            Some(reason) => Err(reason),
-            None => Ok(Self { handle, opener, pushed: 0, is_watched: false }),
+            Some(reason) if members_of.is_none() => Err(reason),
+            _ => Ok(Self { handle, opener, pushed: 0, is_watched: false }),
         }
     }
 
-    /// Continues a stream of another program, to which its opener has pushed so many bytes. Fails as [`open`](Self::open).
-    pub fn resume(open: &Open<'_>, socket: Option<OwnedFd>, opener: Opener, pushed: u64) -> Result<Self, Reason> {
-        Ok(Self { pushed, ..Self::open(open, b"", socket, opener, usize::MAX)? })
+    /// Continues a stream of another program, to which its opener has pushed so many bytes, and which perhaps has a member or a
+    /// will in a hub. Fails as [`open`](Self::open).
+    pub fn resume(
+        open: &Open<'_>,
+        socket: Option<OwnedFd>,
+        opener: Opener,
+        pushed: u64,
+        members_of: Option<&ReactorHub>,
+    ) -> Result<Self, Reason> {
+        Ok(Self { pushed, ..Self::open_as_member(open, b"", socket, opener, usize::MAX, members_of)? })
     }
 
     /// Called when the opener's handler has returned: subscriptions take effect.

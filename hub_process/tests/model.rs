@@ -293,6 +293,7 @@ impl Model {
             max_streams: 1000,
             handler_limit: None,
             may_wait: self.rng.bool(),
+            members_of: None,
         })
         .expect("a reactor");
         self.streams += 1;

@@ -12,7 +12,8 @@ use eventsource_xs::log::Bounds;
 use eventsource_xs::remote::{upgrade, CallConnection, Place, Start};
 use eventsource_xs::stream::{Reason, Settings};
 use eventsource_xs::wire::{
-    FieldList, HubSettings, Name, NamedSettings, Open, Request, Response, ShowChannel, StreamProgress, Upgrade, VERSION,
+    Call, FieldList, HubSettings, Name, NamedSettings, Open, Reply, Request, Response, ShowChannel, StreamProgress,
+    Upgrade, VERSION,
 };
 use std::fs;
 use std::io::{Read, Write};
@@ -23,7 +24,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{
     connect, copy_executable, event, eventually, follow, gone, hello, in_file, open, opening, read_event, read_to_end,
     read_until, report_with, settings, signal, stream_settings, tcp, topics, write_script, Asks, Scene, Signal,
@@ -664,6 +665,73 @@ fn an_upgrade_keeps_what_a_hub_remembers() {
     let refused =
         CallConnection::connect(&Scene::start(), &scene.place, Some(settings.into())).expect_err("other settings");
     assert!(refused.to_string().starts_with("opaque_ids differs"), "{refused}");
+}
+
+#[test]
+fn a_drain_continues() {
+    for is_stored in [false, true] {
+        let scene = Scene::new();
+        let settings = || if is_stored { in_file(&scene) } else { settings() };
+        let mut worker = scene.client_with(settings());
+        let drain = |worker: &mut CallConnection, within| {
+            worker.make(&Call::Drain { within: Duration::from_secs(within) }).expect("a hub");
+        };
+        let [mut first, mut last] = [1, 2].map(|stream| follow(&mut worker, stream, topics("news", None)));
+        drain(&mut worker, 300);
+        assert!(read_to_end(&mut first).contains("retry: "));
+        scene.upgrade();
+        scene.upgrade();
+        // Its time has not come, and streams that come later end at once.
+        worker.publish(&event("news", "hello")).expect("an id");
+        read_event(&mut last, "hello");
+        let mut late = follow(&mut worker, 3, topics("news", None));
+        assert!(read_to_end(&mut late).starts_with("retry: "), "stored: {is_stored}");
+        // With other workers streams stay, and those of the first ones still end.
+        drain(&mut worker, 2);
+        drop(worker);
+        let mut worker = eventually_alone(&scene, &settings());
+        let mut new = follow(&mut worker, 4, topics("news", None));
+        scene.upgrade();
+        assert!(read_to_end(&mut last).contains("retry: "));
+        worker.publish(&event("news", "again")).expect("an id");
+        read_event(&mut new, "again");
+    }
+}
+
+/// Connects a worker when the hub has noticed that the last one has left.
+fn eventually_alone(scene: &Scene, settings: &HubSettings) -> CallConnection {
+    let mut command = scene.client();
+    eventually("the worker has left", || command.count(b"").expect("counts").workers == 1);
+    scene.client_with(settings.clone())
+}
+
+#[test]
+fn ages_count_the_time_that_an_upgrade_takes() {
+    let (scene, mut worker) = Scene::with_worker();
+    worker.publish(&event("news", "one")).expect("an id");
+    let mut age = || match worker.make(&Call::Oldest { channel: b"news"[..].into() }) {
+        Ok(Reply::Oldest(Some((_, age)))) => age,
+        other => panic!("{other:?}"),
+    };
+    let (before, since) = (age(), Instant::now());
+    scene.upgrade();
+    let least = before + since.elapsed();
+    assert!(age() >= least);
+}
+
+#[test]
+fn a_greeting_that_waits_for_another_store_has_its_time_however_many_upgrades_there_are() {
+    let scene = Scene::new();
+    let _worker = scene.client_with(in_file(&scene));
+    let greeted = std::thread::scope(|scope| {
+        let greets = || CallConnection::connect(&Scene::start(), &scene.place, Some(settings().into())).map(drop);
+        let greets = scope.spawn(greets);
+        while !greets.is_finished() {
+            scene.upgrade();
+        }
+        greets.join().expect("no panic")
+    });
+    assert_eq!(greeted.expect_err("another store").field.as_deref(), Some("store"));
 }
 
 #[test]

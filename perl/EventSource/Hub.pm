@@ -686,6 +686,7 @@ Pages of other sites are refused.
 End the streams of this process, of a named hub those of all workers, spread over a number of seconds (from 0). Each
 client receives its position, if that has advanced, and a C<retry> of one to two times its application's (2,000 milliseconds
 by default). So do streams that come later, with a named hub until its last worker has gone, or until C<eventsource hub stop>.
+An upgrade changes nothing of that.
 A client that does not read ends after its C<timeout>.
 
 =head2 end

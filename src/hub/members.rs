@@ -13,8 +13,10 @@
 //! the member has gone. Of counted members it is told in a channel that no stream reads.
 //!
 //! Its parts own what they decide: who is in which channel (`member_lists`), which members a stream has (`slots`), when a
-//! number is published (`counts`), what the store is asked next of a member (`pending`).
+//! number is published (`counts`), what the store is asked next of a member (`pending`), whose clients may come back after an
+//! upgrade (`away`).
 
+mod away;
 mod counts;
 mod handing_over;
 mod member;
@@ -35,6 +37,7 @@ use crate::event::Unsequenced;
 use crate::stream::{after, StreamId};
 use crate::wait_list::WaitList;
 use crate::Failure;
+use away::AwayStreams;
 use counts::{Counts, Publisher};
 use member::Member;
 use member_lists::MemberLists;
@@ -73,6 +76,7 @@ pub struct Members {
     /// When members leave whose last stream has left, by their slots. Few do, so it is not kept in each member.
     lingering: WaitList<u32, Instant>,
     counts: Counts,
+    away: AwayStreams,
     refused: u64,
     order: OrderOf,
 }
@@ -237,16 +241,21 @@ impl Members {
         now: Instant,
         out: &mut Vec<Announcement>,
     ) {
+        self.drop_stream(stream, is_ended_by_application, now, out);
+        let mut left = usize::MAX; // of others nothing is due
+        self.run_due(now, &mut left, out);
+    }
+
+    /// Removes a stream. Its members linger if it was their last one.
+    fn drop_stream(&mut self, stream: StreamId, has_no_will: bool, now: Instant, out: &mut Vec<Announcement>) {
         let will = self.wills.remove(&stream);
-        out.extend(will.filter(|_| !is_ended_by_application).map(|will| *will));
+        out.extend(will.filter(|_| !has_no_will).map(|will| *will));
         for at in self.members_of(stream) {
             self.remove_stream(stream, at);
             if let Some(member) = self.lists.get(at).filter(|member| member.streams == 0) {
                 self.lingering.set(at, after(now, member.linger()));
             }
         }
-        let mut left = usize::MAX; // of others nothing is due
-        self.run_due(now, &mut left, out);
     }
 
     /// Changes the data of a member. Returns false if it is not here.
@@ -276,16 +285,19 @@ impl Members {
 
     /// When [`run_due`](Self::run_due) has something to do.
     pub fn next_due(&self) -> Option<Instant> {
-        self.lingering.first().into_iter().chain(self.counts.next_due()).min()
+        self.lingering.first().into_iter().chain(self.counts.next_due()).chain(self.away.next_due()).min()
     }
 
-    /// Ends members whose linger is over, and publishes numbers that have changed. Each takes a step from `left`; if none is
-    /// left, there may be more to do.
+    /// Ends members whose linger is over, and streams whose clients have not come back, and publishes numbers that have changed.
+    /// Each takes a step from `left`; if none is left, there may be more to do.
     pub fn run_due(&mut self, now: Instant, left: &mut usize, out: &mut Vec<Announcement>) {
         while *left > 0 {
-            match self.lingering.take_due(now) {
-                Some(at) => self.end_member(at, now, out),
-                None => break,
+            if let Some(at) = self.lingering.take_due(now) {
+                self.end_member(at, now, out);
+            } else if let Some((stream, is_back)) = self.away.take_due(now) {
+                self.drop_stream(stream, is_back, now, out);
+            } else {
+                break;
             }
             *left -= 1;
         }
@@ -326,12 +338,14 @@ impl Members {
         if let Some(member) = self.lists.get_mut(at).filter(|_| self.streams.add(stream, at)) {
             member.streams += 1;
             self.lingering.remove(&at);
+            self.replace_away(stream, at);
         }
     }
 
     /// Counts a stream of a member no more.
     fn remove_stream(&mut self, stream: StreamId, at: u32) {
         self.streams.remove(stream, at);
+        self.away.remove_member(stream, at);
         if let Some(member) = self.lists.get_mut(at) {
             member.streams -= 1;
             if member.streams == 0 && !member.is_here() {
@@ -363,6 +377,7 @@ impl Members {
         if let Some(new) = self.lists.pack() {
             let of = |at: u32| new.get(at as usize).copied().unwrap_or(0);
             self.streams.renumber(of);
+            self.away.renumber(of);
             for (leaves_at, slot) in std::mem::take(&mut self.lingering).iter() {
                 self.lingering.set(of(*slot), *leaves_at);
             }

@@ -2,7 +2,7 @@
 
 use crate::event::{EventName, Field, Text, Unsequenced};
 use crate::log::Retain;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The type of the event with the number of members.
 pub(super) const COUNT_EVENT: &str = "count";
@@ -66,8 +66,13 @@ pub enum PresenceChange {
     Entered(Box<MemberRequest>),
     /// It has a will from here on.
     Willed(Box<Announcement>),
-    /// It has ended with the program before, and its client has had the time to come back.
-    Away,
+    /// It has ended with the program before, and its client may come back.
+    Away {
+        /// Until when.
+        until: Instant,
+        /// True if another stream has come in its place.
+        is_back: bool,
+    },
     /// It has ended.
     Left {
         /// True if the application has decided that it ends, whatever has ended it then.

@@ -392,7 +392,7 @@ impl Sequence {
                 members.enter_stream(stream, *member, Room { most, fits }, at, wall, out);
             }
             PresenceChange::Willed(will) => members.set_will(stream, will),
-            PresenceChange::Away => members.end_away(stream, at, out),
+            PresenceChange::Away { until, is_back } => members.await_return(stream, until, is_back),
             PresenceChange::Left { is_by_application } => members.end_stream(stream, is_by_application, at, out),
         })
         .0

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 impl<I: Io> Reactor<I> {
     /// Opens a stream, with or without its socket. It ends at once if the process is shutting down.
     pub(super) fn open(&mut self, id: StreamId, init: &StreamInit, socket: Option<I::Socket>, now: Instant) {
-        let StreamInit { settings, ref head, ref content, body, is_inherited } = *init;
+        let StreamInit { settings, ref head, ref content, body, is_inherited, members_of } = *init;
         let mut stream = Stream::new(share(&mut self.last_settings, settings), now).with_body(body);
         stream.push_raw(head.clone());
         stream.push_non_event(content.clone());
@@ -36,8 +36,8 @@ impl<I: Io> Reactor<I> {
             has_ended: false,
             is_transferred: is_inherited,
             owes_end: false,
-            end_report: EndReport::None,
-            presence_hub: 0,
+            end_report: if members_of.is_some() { EndReport::Due } else { EndReport::None },
+            presence_hub: members_of.unwrap_or(0),
             input_bytes: 0,
             is_watched: false,
             deadline: None,

@@ -23,6 +23,8 @@ pub struct StreamInit {
     pub body: Body,
     /// True if another process also has the connection and continues to use it when this process ends.
     pub is_inherited: bool,
+    /// The hub in which the stream has a member or a will already: that is told of its end.
+    pub members_of: Option<HubId>,
 }
 
 /// Identifies a hub of a reactor.
@@ -159,10 +161,19 @@ pub enum Command {
         /// The time over which the ends are spread.
         within: Duration,
     },
-    /// Ends the drain of a hub: it accepts streams again. Those that it had before still end.
-    EndDrain {
+    /// Ends a stream after a time, as the drain of its hub does.
+    DrainStream {
+        /// The stream.
+        stream: StreamId,
+        /// The time.
+        within: Duration,
+    },
+    /// Begins or ends the drain of a hub: it accepts no streams, or accepts streams again. Those that it has stay, or still end.
+    SetDraining {
         /// The hub.
         hub: HubId,
+        /// True if it begins.
+        is_draining: bool,
     },
     /// Closes a hub that has no publisher any more. Its streams end after they have been sent everything, and each
     /// client is sent a reconnection time of its own.

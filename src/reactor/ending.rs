@@ -143,6 +143,7 @@ impl<I: Io> Reactor<I> {
         if let Some(record) = self.records[id.slot as usize].take() {
             self.held.remove(&id);
             self.ahead.remove(&id);
+            self.drained.remove(&id);
             if let Some(subscription) = record.subscription {
                 subscription.remove(&mut self.hubs);
             }
@@ -307,21 +308,25 @@ impl<I: Io> Reactor<I> {
     /// Drains a hub: refuses new subscribers, and ends the streams one by one.
     pub(super) fn drain(&mut self, hub: HubId, within: Duration, now: Instant) {
         if self.hubs.set_draining(hub, true) {
-            let streams = self.streams_of(hub);
-            self.drains.push(Spread::new(streams, within, now));
+            let spread = Spread::new(self.streams_of(hub), within, now);
+            spread.queue.into_iter().for_each(|(at, id)| self.drain_stream(id, at));
+        }
+    }
+
+    /// Lets a drain end a stream at a time, unless one ends it before.
+    pub(super) fn drain_stream(&mut self, id: StreamId, at: Instant) {
+        let is_first = self.drained.get(&id).map_or(true, |before| at < before);
+        if is_first && self.record(id).is_some() {
+            self.drained.set(id, at);
         }
     }
 
     /// Ends the streams of drained hubs that are due.
     pub(super) fn continue_draining(&mut self, now: Instant) {
-        let mut drains = std::mem::take(&mut self.drains);
-        for drain in &mut drains {
-            for id in std::iter::from_fn(|| drain.pop_due(now)).take(Self::ENDS_PER_TURN) {
-                self.end_with_retry(id, Reason::Server);
-            }
+        for _ in 0..Self::ENDS_PER_TURN {
+            let id = some_or!(self.drained.take_due(now), break);
+            self.end_with_retry(id, Reason::Server);
         }
-        drains.retain(|drain| !drain.queue.is_empty());
-        self.drains = drains;
     }
 
     /// Shuts down: sends each client a reconnection time, and ends all streams one by one. A second call can only shorten

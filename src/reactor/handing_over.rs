@@ -67,23 +67,25 @@ impl<I: Io> Reactor<I> {
         self.hubs.get(hub)
     }
 
-    /// Calls a function with each stream that has a socket, and with the subscription with which it continues; none if it ends.
-    /// Nothing changes here, except that positions may be buffered that
-    /// would be due later.
+    /// Calls a function with each stream that has a socket, in the order in which they have begun, and with the subscription with
+    /// which it continues, and when a drain ends it; none if it ends now. Nothing changes here, except that positions may be buffered that would be due later.
     pub fn hand_over(
         &mut self,
         may_continue: bool,
         now: Instant,
-        mut each: impl FnMut(StreamId, Handed<&I::Socket>, Option<SubscribeRequest>),
+        mut each: impl FnMut(StreamId, Handed<&I::Socket>, Option<(SubscribeRequest, Option<Instant>)>),
     ) {
-        for slot in 0..self.records.len() {
-            let id = match &self.records[slot] {
-                Some(record) if !record.has_ended => StreamId { slot: slot as u32, serial: record.serial },
-                _ => continue,
-            };
+        let records = self.records.iter().enumerate();
+        let open = records.filter_map(|(slot, record)| {
+            let record = record.as_ref().filter(|record| !record.has_ended)?;
+            Some(StreamId { slot: slot as u32, serial: record.serial })
+        });
+        let mut open: Vec<StreamId> = open.collect();
+        open.sort_unstable_by_key(|id| u64::from(*id));
+        for id in open {
             let subscription = if may_continue { self.handed_subscription(id, now) } else { None };
-            let Self { records, answers, alone, .. } = self;
-            let record = some_or!(&mut records[slot], continue);
+            let Self { records, answers, alone, drained, .. } = self;
+            let record = some_or!(&mut records[id.slot as usize], continue);
             Buffering { stream: &mut record.stream, id, answers }.encode_buffered(alone);
             let (settings, body) = (*record.stream.settings(), *record.stream.body());
             let unsent = match subscription {
@@ -91,7 +93,8 @@ impl<I: Io> Reactor<I> {
                 None => last_bytes(&record.stream, alone, now),
             };
             if let Some(socket) = &record.socket {
-                each(id, Handed { socket, settings, unsent, body }, subscription);
+                let continues = subscription.map(|subscription| (subscription, drained.get(&id)));
+                each(id, Handed { socket, settings, unsent, body }, continues);
             }
         }
     }
@@ -100,7 +103,7 @@ impl<I: Io> Reactor<I> {
     fn handed_subscription(&mut self, id: StreamId, now: Instant) -> Option<SubscribeRequest> {
         let record = self.record(id).filter(|record| record.stream.ending.is_none())?;
         let (hub, settings) = (record.subscription.as_ref()?.hub, *record.stream.settings());
-        if !self.hubs.is_open(hub) {
+        if self.hubs.is_closed(hub) {
             return None;
         }
         let (hub, cursor) = self.hub_and_cursor(id)?;

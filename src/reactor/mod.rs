@@ -56,7 +56,7 @@ pub use io::{Io, Ready};
 
 use crate::compression::Alone;
 use crate::hub::{self, Call, Cursor, Epoch, History, Hub, Question, Reply};
-use crate::stream::{Reason, Settings};
+use crate::stream::{after, Reason, Settings};
 use crate::wait_list::WaitList;
 use beginning::Subscribing;
 use ending::Spread;
@@ -99,8 +99,8 @@ pub struct Reactor<I: Io> {
     first_looks: Timers,
     /// Encodes what is sent to one stream alone.
     alone: Alone,
-    /// The hubs that are being drained.
-    drains: Vec<Spread>,
+    /// The streams that a drain of their hub ends, each with the time at which it does.
+    drained: WaitList<StreamId, Instant>,
     /// The shutdown, until all streams have ended.
     shutdown: Option<Spread>,
     /// True if a shutdown has begun. New streams are refused from then on.
@@ -134,7 +134,7 @@ impl<I: Io> Reactor<I> {
             timers: Timers::new(now),
             first_looks: Timers::new(now),
             alone: Alone::default(),
-            drains: Vec::new(),
+            drained: WaitList::default(),
             shutdown: None,
             is_shutting_down: false,
             answers: Vec::new(),
@@ -198,7 +198,8 @@ impl<I: Io> Reactor<I> {
             Command::Ask { hub, request_id, question } => self.ask(hub, request_id, *question, now),
             Command::CountTicket { hub, outcome } => self.hubs.change(hub, |hub| hub.count_ticket(outcome)),
             Command::Drain { hub, within } => self.drain(hub, within, now),
-            Command::EndDrain { hub } => drop(self.hubs.set_draining(hub, false)),
+            Command::DrainStream { stream, within } => self.drain_stream(stream, after(now, within)),
+            Command::SetDraining { hub, is_draining } => drop(self.hubs.set_draining(hub, is_draining)),
             Command::CloseHub { hub } => self.close_hub(hub),
             Command::ShutDown { within } => self.shut_down(within, now),
         }
@@ -385,6 +386,11 @@ impl Hubs {
     /// Returns true if streams may subscribe to the hub.
     pub(super) fn is_open(&self, id: HubId) -> bool {
         self.0.get(&id).map_or(false, |state| !state.is_draining && !state.is_closed)
+    }
+
+    /// Returns true if the hub is dropped with its last stream.
+    pub(super) fn is_closed(&self, id: HubId) -> bool {
+        self.0.get(&id).map_or(true, |state| state.is_closed)
     }
 
     /// Changes a hub, unless it was dropped. The next [`flush`](Reactor::flush) sends streams what was appended, and evicts

@@ -14,9 +14,13 @@ impl<I: Io> Reactor<I> {
     /// When [`run_due`](Self::run_due) has something to do.
     pub fn next_due(&self) -> Option<Instant> {
         let shutdown = self.shutdown.as_ref().map(Spread::next_due);
-        let draining = self.drains.iter().map(Spread::next_due).min();
         let timers = [self.timers.first(), self.first_looks.first()];
-        timers.iter().chain(&[shutdown, draining, self.held.first(), self.hubs.next_due()]).copied().flatten().min()
+        timers
+            .iter()
+            .chain(&[shutdown, self.drained.first(), self.held.first(), self.hubs.next_due()])
+            .copied()
+            .flatten()
+            .min()
     }
 
     /// Does everything that is due.

@@ -91,8 +91,9 @@ impl EventLoop {
             }
         }
         let now = Instant::now();
+        file.at = now;
         if let Some(hub) = history {
-            file.add_history(&self.reactor, hub, now);
+            file.add_history(&self.reactor, hub);
         }
         self.reactor.hand_over(may_continue, now, |id, handed, request| file.add_stream(id, handed, request));
         if done.send(file).is_ok() {
@@ -356,6 +357,7 @@ mod tests {
             content: Bytes::new(),
             body: Body::default(),
             is_inherited: false,
+            members_of: None,
         });
         handle.send_queued(Queued::Stream(Command::Open { stream, init }, parts));
         (stream, state, client)

@@ -22,6 +22,8 @@ pub struct HandoverFile {
     descriptors: Vec<i32>,
     /// The reason for which the file lacks something.
     failure: Option<io::Error>,
+    /// The time from which all times in the file count. What the upgrade takes after that is known to the other program.
+    pub at: Instant,
     /// The numbers of streams that continue, and of those that end.
     pub streams: (usize, usize),
 }
@@ -29,7 +31,7 @@ pub struct HandoverFile {
 impl HandoverFile {
     /// Begins an empty file.
     pub fn new(file: File) -> Self {
-        Self { file, bytes: Vec::new(), descriptors: Vec::new(), failure: None, streams: (0, 0) }
+        Self { file, bytes: Vec::new(), descriptors: Vec::new(), failure: None, at: Instant::now(), streams: (0, 0) }
     }
 
     /// Appends a message. One that is too long fails the file.
@@ -64,7 +66,7 @@ impl HandoverFile {
     }
 
     /// Appends the history of a hub.
-    pub(super) fn add_history<I: Io>(&mut self, reactor: &Reactor<I>, hub: HubId, now: Instant) {
+    pub(super) fn add_history<I: Io>(&mut self, reactor: &Reactor<I>, hub: HubId) {
         let hub = some_or!(reactor.hub(hub), return);
         let mut history = hub.history();
         let evicted = std::mem::take(&mut history.evicted);
@@ -77,7 +79,7 @@ impl HandoverFile {
             parts.for_each(|bytes| self.add(&Handover::EventPart { bytes }));
             self.add(&Handover::Entry {
                 seq: entry.seq,
-                age: now.saturating_duration_since(entry.at),
+                age: self.at.saturating_duration_since(entry.at),
                 channel,
                 key: &entry.key,
                 retain: entry.retain,
@@ -94,12 +96,13 @@ impl HandoverFile {
         &mut self,
         id: StreamId,
         Handed { socket, settings, ref unsent, body }: Handed<&OwnedFd>,
-        subscription: Option<SubscribeRequest>,
+        continues: Option<(SubscribeRequest, Option<Instant>)>,
     ) {
         let (descriptor, stream) = (self.keep(socket), id.into());
-        if let Some(subscription) = subscription {
+        if let Some((subscription, drained_at)) = continues {
+            let drained_in = drained_at.map(|at| at.saturating_duration_since(self.at));
             let open = Open { body, ..Open::new(stream, settings, unsent) };
-            if (Handover::Stream { descriptor, open, subscription }).encode(&mut self.bytes).is_ok() {
+            if (Handover::Stream { descriptor, open, subscription, drained_in }).encode(&mut self.bytes).is_ok() {
                 self.streams.0 += 1;
                 return;
             }

@@ -43,13 +43,13 @@ pub(crate) mod stats;
 pub(crate) mod stream_state;
 
 pub use crate::stream::Stats;
-pub use crate::sys::clock::{monotonic, wall};
+pub use crate::sys::clock::{moment_of, monotonic, monotonic_at, wall};
 pub use handles::stream_handle::{OpenOptions, Pushed, StreamHandle};
 pub use handles::takeover::Takeover;
 pub use handover_file::HandoverFile;
 pub use mailbox::{Mail, Mailbox, PresenceReport};
 pub use process::{
-    count_refused_origin, counted_generation, create_hub, create_own_hub, end_streams, end_with_retry,
+    count_refused_origin, counted_generation, create_hub, create_own_hub, drain_stream, end_streams, end_with_retry,
     is_shutting_down, linger, mailbox, notify_descriptor, remove_interpreter, resume_hub, shutdown, stats,
     stop_waiting, take_ended, times,
 };

@@ -230,16 +230,23 @@ pub fn create_own_hub(settings: Settings) -> Result<OwnHub, Failure> {
     OwnHub::create(reactor_or_start()?, settings)
 }
 
-/// Continues with a hub that was handed over, whose members linger for `wait` at least: their streams follow. Errors are those
-/// of [`create_hub`].
-pub fn resume_hub(settings: Settings, handed: &[Handover<'_>], wait: Duration) -> Result<OwnHub, Failure> {
-    Ok(OwnHub::resume(reactor_or_start()?, settings, handed, wait))
+/// Continues with a hub that was handed over `at` a time, whose members linger for `wait`: their streams follow. Errors are
+/// those of [`create_hub`].
+pub fn resume_hub(settings: Settings, handed: &[Handover<'_>], at: Instant, wait: Duration) -> Result<OwnHub, Failure> {
+    Ok(OwnHub::resume(reactor_or_start()?, settings, handed, at, wait))
 }
 
 /// Ends a stream that no handle holds, as [`StreamHandle::end_with_retry`](super::StreamHandle::end_with_retry) does.
 pub fn end_with_retry(stream: StreamId) {
     if let Some(reactor) = last_reactor() {
         reactor.send(Command::Refuse { stream });
+    }
+}
+
+/// Ends a stream after a time, as the drain of its hub does.
+pub fn drain_stream(stream: StreamId, within: Duration) {
+    if let Some(reactor) = last_reactor() {
+        reactor.send(Command::DrainStream { stream, within });
     }
 }
 

@@ -128,9 +128,9 @@ impl ReactorHub {
         }
     }
 
-    /// Ends a drain: the hub accepts streams again.
-    pub fn end_drain(&self) {
-        self.reactor.send(Command::EndDrain { hub: self.number });
+    /// Lets the hub accept no streams, or accept them again. Those that it has stay as they are.
+    pub fn set_draining(&self, is_draining: bool) {
+        self.reactor.send(Command::SetDraining { hub: self.number, is_draining });
     }
 
     /// Has a ticket sealed with random bytes, unless it has more than `most` bytes then, and counts it. It is valid [for the

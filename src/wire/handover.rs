@@ -15,19 +15,21 @@ use crate::hub::{EndRequest, HandedMember, History, KeptMember, Presence, Retain
 use std::time::Duration;
 
 /// The version of what is handed over between programs of all versions of the protocol.
-pub const HANDOVER: u32 = 39;
+pub const HANDOVER: u32 = 40;
 
 messages! {
     /// A part of what is handed over.
     pub enum Handover<'a> {
         /// The process: what is not on its command line.
         1 Process(content: Box<HandedProcess>),
-        /// The settings of the hub, and those that somebody has claimed.
+        /// The settings of the hub, those that somebody has claimed, and whether the hub is drained.
         2 Settings {
             /// All settings.
             all: Box<NamedSettings>,
             /// The claimed ones.
             claimed: Box<NamedSettings>,
+            /// True if streams that come later end at once.
+            is_draining: bool,
         },
         /// Where the history of a hub without a store begins. What channels have evicted follows.
         3 History(content: Box<History>),
@@ -106,6 +108,24 @@ messages! {
             /// The bytes that its client is sent before.
             bytes: &'a [u8],
         },
+        /// A stream that has ended with a program before, and whose client may come back. Its members and its will precede it.
+        15 Away {
+            /// The stream.
+            stream: u64,
+            /// The time that its client still has.
+            rest: Duration,
+            /// True if a stream that is perhaps its client's has begun since.
+            is_back: bool,
+        },
+        /// A member that lingers.
+        16 Lingering {
+            /// The channel in which a store keeps it.
+            channel: &'a [u8],
+            /// The member.
+            id: &'a [u8],
+            /// For how long it stays.
+            rest: Duration,
+        },
         /// The connection of a worker or a command.
         14 Peer(content: Box<HandedPeer<'a>>),
         /// A worker that holds a lease, or waits for it: those of one lease in their order.
@@ -125,6 +145,8 @@ messages! {
             open: Open<'a>,
             /// Its subscription.
             subscription: SubscribeRequest,
+            /// The time after which a drain ends it, if one does.
+            drained_in: Option<Duration>,
         },
         /// The opener of a stream.
         66 Opener {
@@ -147,6 +169,8 @@ pub struct HandedProcess {
     /// The path of the program that continues, and the descriptor with which it is run.
     pub program: Box<[u8]>,
     pub program_file: u32,
+    /// When it has handed over, by the system's monotonic clock: all times that are handed over count from then.
+    pub at: u64,
     /// The socket of the hub, its lock, and whether the socket's file is removed at the end.
     pub listener: u32,
     pub lock: u32,
@@ -172,6 +196,8 @@ pub struct HandedProcess {
 pub struct HandedPeer<'a> {
     pub descriptor: u32,
     pub token: u64,
+    /// The time since it has connected.
+    pub age: Duration,
     /// The requests that have arrived and were not carried out, with their descriptors.
     pub inbox: &'a [u8],
     pub descriptors: Vec<Option<u32>>,
@@ -196,14 +222,14 @@ pub struct HandedPeer<'a> {
 
 coded! {
     HandedProcess {
-        program, program_file, listener, lock, removes_socket, streams, metrics, removes_streams, is_started, requesters,
+        program, program_file, at, listener, lock, removes_socket, streams, metrics, removes_streams, is_started, requesters,
         next_token, decided, known,
     }
-    HandedMember { channel, id, is_counted, kept, rest }
+    HandedMember { channel, id, is_counted, kept }
     History { epoch, cipher_key, last_seq, evicted, evicted_through, is_shared, is_own, ends_forgotten_through }
     KeptMember { since, linger, data, leave }
     HandedPeer<'a> {
-        descriptor, token, inbox, descriptors, unsent, handled, is_greeted, waits, show_channel, keeps, calls_for, after, is_kept,
+        descriptor, token, age, inbox, descriptors, unsent, handled, is_greeted, waits, show_channel, keeps, calls_for, after, is_kept,
         last_mark, reached_mark,
     }
 }

@@ -93,6 +93,7 @@ impl RawOpening {
             interpreter: self.interpreter,
             handler_limit: Some(self.handler_limit).filter(|limit| *limit > 0.0).map(seconds),
             may_wait: self.may_wait != 0,
+            members_of: None,
             max_streams: if self.max_streams == 0 {
                 descriptor_reserve::default_max_streams()
             } else {

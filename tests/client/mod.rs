@@ -59,6 +59,7 @@ pub fn opening(socket: impl Into<Option<OwnedFd>>, settings: Settings) -> OpenOp
         max_streams: usize::MAX,
         handler_limit: None,
         may_wait: false,
+        members_of: None,
     }
 }
 

@@ -288,6 +288,7 @@ impl Peer {
         file.add(&Handover::Peer(Box::new(HandedPeer {
             descriptor,
             token: self.token,
+            age: file.at.saturating_duration_since(self.connected),
             inbox: &inbox,
             descriptors,
             unsent: &self.unsent,
@@ -309,8 +310,9 @@ impl Peer {
         file.keep(&self.socket)
     }
 
-    /// Continues with a connection, which is added to the epoll set. Nothing that it has published waits.
-    pub fn resume(handed: &HandedPeer<'_>, epoll: &Epoll, now: Instant) -> io::Result<Self> {
+    /// Continues with a connection, which was handed over `at` a time and is added to the epoll set. Nothing that it has
+    /// published waits.
+    pub fn resume(handed: &HandedPeer<'_>, epoll: &Epoll, at: Instant) -> io::Result<Self> {
         let socket = take_kept(handed.descriptor)?;
         epoll.add(socket.as_fd(), handed.token)?;
         let mut inbox = FrameBuffer::default();
@@ -332,7 +334,7 @@ impl Peer {
             marks: (handed.last_mark, handed.reached_mark),
             after: handed.after,
             is_kept: handed.is_kept,
-            ..Self::new(socket, handed.token, now)
+            ..Self::new(socket, handed.token, at.checked_sub(handed.age).unwrap_or(at))
         })
     }
 }

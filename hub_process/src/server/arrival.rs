@@ -12,12 +12,13 @@ use crate::peers::Peers;
 use crate::process_log::{self, log_message};
 use crate::settings::Precedence;
 use crate::streams::{Opener, ServedStream};
-use eventsource_xs::hub::{FirstBlock, Presence, PresenceChange, SubscribeRequest};
+use eventsource_xs::hub::{Presence, PresenceChange, SubscribeRequest};
 use eventsource_xs::remote::calls::{send, Epoll, Readiness, Wait};
+use eventsource_xs::runtime::{drain_stream, moment_of};
 use eventsource_xs::stream::{Reason, StreamId};
 use eventsource_xs::wire::{HandedProcess, Handover, Malformed, NamedSettings, Open, Response};
 use rustix::net::{recv, shutdown, RecvFlags, Shutdown};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -35,8 +36,6 @@ const MARGIN: Duration = Duration::from_secs(2);
 pub(super) struct Arrival {
     /// All messages, until the hub can be used, but for so long at most.
     waiting: Option<(Vec<u8>, Instant)>,
-    /// Streams that have ended with the program before, with members: until when their clients may come back.
-    away: Option<(Vec<StreamId>, Instant)>,
 }
 
 impl Arrival {
@@ -46,12 +45,11 @@ impl Arrival {
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let waiting = self.waiting.iter().map(|(_, until)| *until);
-        waiting.chain(self.away.iter().map(|(_, until)| *until)).min()
+        self.waiting.as_ref().map(|(_, until)| *until)
     }
 }
 
-/// The handed-over stream, without its socket.
+/// A stream that was handed over: all but its socket and its subscription.
 #[derive(Default)]
 struct Known {
     /// [`OWN`](crate::streams::OWN) if none is named.
@@ -59,6 +57,10 @@ struct Known {
     /// The number of bytes that its opener has pushed, if that holds it.
     pushed: Option<u64>,
     presences: Vec<Presence>,
+    /// Until when its client may come back if it has ended, and whether another stream has come in its place.
+    away: Option<(Instant, bool)>,
+    /// Why it has ended, if not with the program before.
+    reason: Option<Reason>,
 }
 
 /// Returns the process that has handed over.
@@ -67,13 +69,20 @@ pub fn process_of<'a>(handed: &'a [Handover<'_>]) -> Result<&'a HandedProcess, M
     handed.iter().find_map(process).ok_or(Malformed)
 }
 
-/// Returns for how long clients whose streams have ended may take to come back.
-fn time_to_return(handed: &[Handover<'_>]) -> Duration {
-    let retries = handed.iter().filter_map(|part| match part {
-        Handover::Cut { retry, .. } => Some(*retry),
-        _ => None,
+/// Returns for how long a client may take to come back whose stream has ended.
+fn time_to_return(retry: Duration) -> Duration {
+    retry * 2 + MARGIN
+}
+
+/// Returns the longest time for which members wait for streams: all may still end.
+fn longest_wait(handed: &[Handover<'_>]) -> Duration {
+    let waits = handed.iter().map(|part| match part {
+        Handover::Cut { retry, .. } => time_to_return(*retry),
+        Handover::Stream { open, .. } => time_to_return(open.settings.retry),
+        Handover::Away { rest, .. } => *rest,
+        _ => MARGIN,
     });
-    retries.max().unwrap_or_default() * 2 + MARGIN
+    waits.max().unwrap_or(MARGIN)
 }
 
 /// Continues with what the program before this one has handed over.
@@ -95,7 +104,7 @@ pub(super) fn resume(arguments: Arguments, handover: u32) -> Result<Server, Box<
     let listening = Listening::resume(process, &epoll)?;
     let mut server = Server::new(options, program, instance, epoll, listening, precedence)?;
     server.peers = Peers::new(process.next_token);
-    server.current.resume(&handed, time_to_return(&handed))?;
+    server.current.resume(&handed, moment_of(process.at), longest_wait(&handed))?;
     drop(handed);
     let now = Instant::now();
     server.arrival.waiting = Some((bytes, now + BEGIN_WITHIN));
@@ -104,8 +113,7 @@ pub(super) fn resume(arguments: Arguments, handover: u32) -> Result<Server, Box<
 }
 
 impl Server {
-    /// Takes connections and streams over when the hub can be used, or when that has taken too long. Lets those leave whose
-    /// clients have not come back.
+    /// Takes connections and streams over when the hub can be used, or when that has taken too long.
     pub(super) fn run_arrival(&mut self, now: Instant) {
         let is_due = |until: Instant| now >= until;
         let is_ready = !self.current.is_beginning();
@@ -113,26 +121,26 @@ impl Server {
             let handed = Handover::read_all(&bytes).unwrap_or_default(); // it was read before
             self.take_over(&handed, now);
         }
-        if let Some((streams, _)) = self.arrival.away.take_if(|(_, until)| is_due(*until)) {
-            streams.into_iter().for_each(|id| self.report_away(id, PresenceChange::Away, now));
-        }
     }
 
     fn take_over(&mut self, handed: &[Handover<'_>], now: Instant) {
-        let mut known: HashMap<u64, Known> = HashMap::new();
+        let at = process_of(handed).map_or(now, |process| moment_of(process.at));
+        let mut known: BTreeMap<u64, Known> = BTreeMap::new(); // in the order in which the streams have begun
         for part in handed {
-            match part {
-                Handover::Peer(peer) => drop(self.peers.resume(peer, &self.epoll, now)), // fails only without memory
+            match *part {
+                Handover::Peer(ref peer) => drop(self.peers.resume(peer, &self.epoll, at, now)), // fails only without memory
                 Handover::Lease { peer, lease, name } => {
-                    let _ = self.leases.elect(Candidate { peer: *peer, lease: *lease }, name);
-                    // it was elected before
+                    let _ = self.leases.elect(Candidate { peer, lease }, name); // it was elected before
                 }
                 Handover::Opener { stream, peer, number, pushed } => {
-                    let known = known.entry(*stream).or_default();
-                    (known.opener, known.pushed) = (Opener { peer: *peer, number: *number }, *pushed);
+                    let known = known.entry(stream).or_default();
+                    (known.opener, known.pushed) = (Opener { peer, number }, pushed);
                 }
-                Handover::Presence { stream, presence } => {
-                    known.entry(*stream).or_default().presences.push(presence.clone());
+                Handover::Presence { stream, ref presence } => {
+                    known.entry(stream).or_default().presences.push(presence.clone());
+                }
+                Handover::Away { stream, rest, is_back } => {
+                    known.entry(stream).or_default().away = Some((at + rest, is_back));
                 }
                 _ => {}
             }
@@ -140,19 +148,30 @@ impl Server {
         let (mut stay, mut cut) = (0, 0);
         for part in handed {
             match *part {
-                Handover::Stream { descriptor, ref open, ref subscription } => {
-                    let known = known.remove(&open.stream).unwrap_or_default();
-                    self.resume_stream(descriptor, open, subscription.clone(), known, now);
-                    stay += 1;
+                Handover::Stream { descriptor, ref open, ref subscription, drained_in } => {
+                    let mut stream = known.remove(&open.stream).unwrap_or_default();
+                    match self.resume_stream(descriptor, open, subscription.clone(), &mut stream, at, now) {
+                        Ok(id) => {
+                            let within = drained_in.map(|rest| (at + rest).saturating_duration_since(now));
+                            within.into_iter().for_each(|within| drain_stream(id, within));
+                            stay += 1;
+                        }
+                        Err(reason) => {
+                            stream.reason = Some(reason);
+                            known.insert(open.stream, stream);
+                        }
+                    }
                 }
-                Handover::Cut { descriptor, bytes, .. } => {
+                Handover::Cut { descriptor, stream, retry, bytes } => {
+                    let known = known.entry(stream).or_default();
+                    known.away = Some((now + time_to_return(retry), false));
                     send_last(descriptor, bytes);
                     cut += 1;
                 }
                 _ => {}
             }
         }
-        self.end_others(known, now + time_to_return(handed));
+        self.end_others(known, now);
         self.follow_beginning();
         if let Ok(HandedProcess { program, requesters, .. }) = process_of(handed) {
             let program = Path::new(OsStr::from_bytes(program)).display();
@@ -172,28 +191,29 @@ impl Server {
         self.flush_responses(now);
     }
 
-    /// Continues with a stream, as one that a worker hands over.
+    /// Continues with a stream, as one that a worker hands over. Its members and its will have it from the beginning: its client
+    /// has perhaps left. Fails with the reason if it has ended.
     fn resume_stream(
         &mut self,
         descriptor: u32,
         open: &Open<'_>,
-        subscription: SubscribeRequest,
-        known: Known,
+        mut subscription: SubscribeRequest,
+        known: &mut Known,
+        at: Instant,
         now: Instant,
-    ) {
-        let Known { opener, pushed, presences } = known;
-        let first_block = FirstBlock { is_sent: true, ..subscription.first_block };
-        let subscription = SubscribeRequest { first_block, ..subscription };
-        let socket = take_kept(descriptor).ok();
-        let stream = match ServedStream::resume(open, socket, opener, pushed.unwrap_or(0)) {
-            Ok(stream) => stream,
-            Err(reason) => return self.peers.answer(opener.peer, &Response::Ended { stream: opener.number, reason }),
-        };
-        let id = self.streams.insert(stream);
-        let more = |presence| SubscribeRequest { presence, ..SubscribeRequest::default() };
-        for subscription in std::iter::once(subscription).chain(presences.into_iter().map(more)) {
-            requests::subscribe_or_end(self, id, subscription, now);
+    ) -> Result<StreamId, Reason> {
+        subscription.first_block.is_sent = true;
+        if let Some(age) = &mut subscription.access.max_age {
+            *age = age.saturating_sub(at.elapsed());
         }
+        let socket = take_kept(descriptor).ok();
+        let Known { opener, pushed, .. } = *known;
+        let members_of = self.current.handle().filter(|_| !known.presences.is_empty()).map(|hub| &**hub);
+        let stream = ServedStream::resume(open, socket, opener, pushed.unwrap_or(0), members_of)?;
+        let stream_id = stream.handle.id();
+        let id = self.streams.insert(stream);
+        self.apply_presences(stream_id, std::mem::take(&mut known.presences), now);
+        requests::subscribe_or_end(self, id, subscription, now);
         match pushed.and_then(|_| self.peers.get_mut(opener.peer)) {
             Some(peer) => {
                 peer.streams.insert(opener.number, id);
@@ -204,37 +224,43 @@ impl Server {
             }
             None => self.streams.release(id),
         }
+        Ok(stream_id)
     }
 
     /// Tells the openers of other streams that these have ended, and lets their members wait until clients may be back. The
     /// will of one without a member is published now: nobody would know whether its client is back.
-    fn end_others(&mut self, others: HashMap<u64, Known>, until: Instant) {
-        let (now, mut away) = (Instant::now(), Vec::new());
-        for (number, Known { opener, presences, .. }) in (0..).zip(others.into_values()) {
-            self.peers.answer(opener.peer, &Response::Ended { stream: opener.number, reason: Reason::Server });
-            if presences.is_empty() {
-                continue;
-            }
+    fn end_others(&mut self, others: BTreeMap<u64, Known>, now: Instant) {
+        let mut away = Vec::new();
+        for (number, Known { opener, presences, away: returns, reason, .. }) in (0..).zip(others.into_values()) {
+            let reason = reason.unwrap_or(Reason::Server);
+            self.peers.answer(opener.peer, &Response::Ended { stream: opener.number, reason });
             let id = StreamId { slot: number, serial: 0 }; // no stream of this program has it
             let has_member = presences.iter().any(|presence| presence.member.is_some());
-            for Presence { member, will } in presences {
-                if let Some(member) = member {
-                    self.report_away(id, PresenceChange::Entered(member), now);
-                }
-                if let Some(will) = will {
-                    self.report_away(id, PresenceChange::Willed(will), now);
-                }
-            }
-            match has_member {
-                true => away.push(id),
-                false => self.report_away(id, PresenceChange::Left { is_by_application: false }, now),
+            let has_will = !presences.is_empty();
+            self.apply_presences(id, presences, now);
+            match returns {
+                Some((until, is_back)) if has_member => away.push((id, PresenceChange::Away { until, is_back })),
+                _ if has_will => self.report(id, PresenceChange::Left { is_by_application: false }, now),
+                _ => {}
             }
         }
-        self.arrival.away = (!away.is_empty()).then_some((away, until));
+        // When all members have their streams, those are known that come later.
+        away.into_iter().for_each(|(id, change)| self.report(id, change, now));
     }
 
-    /// Applies a change of a stream that this program does not have: it has ended with the one before.
-    fn report_away(&mut self, id: StreamId, change: PresenceChange, now: Instant) {
+    /// Gives a stream its members and its will.
+    fn apply_presences(&mut self, id: StreamId, presences: Vec<Presence>, now: Instant) {
+        for Presence { member, will } in presences {
+            if let Some(member) = member {
+                self.report(id, PresenceChange::Entered(member), now);
+            }
+            if let Some(will) = will {
+                self.report(id, PresenceChange::Willed(will), now);
+            }
+        }
+    }
+
+    fn report(&mut self, id: StreamId, change: PresenceChange, now: Instant) {
         if let Some(hub) = self.current.hub.as_mut() {
             hub.apply(id, change, now, now);
         }

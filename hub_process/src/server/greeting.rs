@@ -126,7 +126,7 @@ fn take_settings(server: &mut Server, given: &NamedSettings) -> Result<bool, Fai
 fn add_worker(server: &mut Server, token: u64) {
     let Server { peers, current, .. } = server;
     if peers.workers() == 0 {
-        if let Some(hub) = current.handle() {
+        if let Some(hub) = &mut current.hub {
             hub.end_drain();
         }
     }

@@ -106,11 +106,14 @@ impl Server {
 
     /// Called when the hub has perhaps begun: workers are sent its epoch, and those who wait for it are welcomed or accepted.
     pub(super) fn follow_beginning(&mut self) {
-        let Self { current, peers, listening, .. } = self;
+        let Self { current, peers, listening, arrival, .. } = self;
         if current.handle().is_none() {
             return;
         }
         current.cannot_begin = None;
+        if let Some(hub) = current.hub.as_ref().filter(|_| !arrival.is_waiting()) {
+            hub.continue_drain(); // streams that were handed over subscribe before
+        }
         if let Some(acceptor) = listening.of(Service::Streams) {
             acceptor.end_pause(Instant::now());
         }

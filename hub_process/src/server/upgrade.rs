@@ -10,7 +10,7 @@ use crate::protocol;
 use crate::settings::Wanted;
 use eventsource_xs::hub::Question;
 use eventsource_xs::remote::calls::memory_file;
-use eventsource_xs::runtime::{handing_over, HandoverFile};
+use eventsource_xs::runtime::{handing_over, monotonic_at, HandoverFile};
 use eventsource_xs::wire::{Failure, HandedProcess, Handover};
 use eventsource_xs::ErrorCode;
 use std::convert::Infallible;
@@ -129,6 +129,7 @@ impl Server {
         let mut process = HandedProcess {
             program: program.path.as_os_str().as_bytes().into(),
             program_file: program.number() as u32,
+            at: monotonic_at(file.at),
             is_started: self.options.is_started,
             requesters: self.peers.keep(file, requesters),
             next_token: self.peers.next_token,
@@ -139,7 +140,7 @@ impl Server {
         self.instance.hand_over(file, &mut process);
         self.listening.hand_over(file, &mut process);
         file.add(&Handover::Process(process.into()));
-        self.current.hand_over(file, keeps.history, Instant::now());
+        self.current.hand_over(file, keeps.history);
         self.peers.hand_over(file, &self.options.name, |peer| {
             (keeps.workers || !peer.is_greeted) && !requesters.contains(&peer.token)
         });

@@ -9,7 +9,7 @@ use crate::store::{Draft, MemberPart, StoreCommand};
 use eventsource_xs::codec::{decode, encode};
 use eventsource_xs::event::Unsequenced;
 use eventsource_xs::hub::{
-    Announcement, EntryOrigin, MemberKey, MemberUpdate, PresenceChange, Retain, Statement, STEPS,
+    Announcement, EntryOrigin, LingeringMember, MemberKey, MemberUpdate, PresenceChange, Retain, Statement, STEPS,
 };
 use eventsource_xs::runtime::wall;
 use eventsource_xs::stream::StreamId;
@@ -32,8 +32,9 @@ pub struct StoredMembers {
     lingering: HashMap<MemberKey, Instant>,
     /// When the store is told next.
     pub linger_at: Option<Instant>,
-    /// The time for which members of the process before linger at least, when the store has begun.
-    pub least: Duration,
+    /// The time for which members of the program before linger at least, when the store has begun, and those that have lingered
+    /// there already.
+    pub handed: Option<(Duration, Vec<LingeringMember>)>,
 }
 
 impl StoredMembers {
@@ -73,10 +74,12 @@ impl StoredMembers {
     pub fn resume_members(&mut self, is_other_history: bool, sequencer: &mut Sequencer) {
         let now = sequencer.now;
         if is_other_history {
-            let least = std::mem::take(&mut self.least);
-            // Before an upgrade the store was perhaps not told who lingers no more.
-            let leaves_at = |key: &MemberKey| self.lingering.get(key).filter(|_| least == Duration::ZERO);
-            let rest = |key: &MemberKey| leaves_at(key).map(|at| at.saturating_duration_since(now));
+            let mut least = Duration::ZERO;
+            if let Some((wait, lingering)) = self.handed.take() {
+                // Before an upgrade the store was perhaps not told who lingers, and who does no more.
+                (least, self.lingering) = (wait, lingering.into_iter().collect());
+            }
+            let rest = |key: &MemberKey| Some(self.lingering.get(key)?.saturating_duration_since(now));
             sequencer.sequence.members.resume(rest, least, now);
         }
         self.lingering.clear();
@@ -145,9 +148,17 @@ impl StoredHub {
         self.run_due(self.sequencer.now, STEPS);
     }
 
-    fn run_due(&mut self, now: Instant, mut left: usize) {
-        let announced = self.sequencer.sequence.run_due(now, &mut left);
-        self.announce(announced);
+    /// Does what is due, in so many steps at most. Each is announced before the next one: the store has a will before its
+    /// member's leave.
+    fn run_due(&mut self, now: Instant, steps: usize) {
+        for _ in 0..steps {
+            let mut left = 1;
+            let announced = self.sequencer.sequence.run_due(now, &mut left);
+            self.announce(announced);
+            if left > 0 {
+                break;
+            }
+        }
     }
 
     /// Asks the store for what follows when members have changed.

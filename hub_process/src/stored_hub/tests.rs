@@ -155,6 +155,7 @@ pub(super) fn open_stream(hub: &ReactorHub, request: SubscribeRequest) -> (Strea
         max_streams: usize::MAX,
         handler_limit: None,
         may_wait: false,
+        members_of: None,
     })
     .expect("a stream");
     assert!(stream.subscribe(hub, request, 1000).expect("a hub"));

@@ -1,13 +1,13 @@
 //! Handing over to another program: who is here, and for which streams.
 //!
 //! A member stays while its streams continue, or while their clients come back: meanwhile a stream that has ended counts as
-//! one that is here ([`end_away`](Members::end_away)).
+//! one that is here (`away`).
 
 use super::member::Member;
-use super::Members;
-use crate::hub::presence::{Announcement, KeptMember, MemberRequest, Presence};
-use crate::stream::{after, StreamId};
-use std::time::{Duration, Instant};
+use super::{MemberKey, Members};
+use crate::hub::presence::{KeptMember, MemberRequest, Presence};
+use crate::stream::StreamId;
+use std::time::Instant;
 
 /// A member of a hub without a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,20 +20,17 @@ pub struct HandedMember {
     pub is_counted: bool,
     /// The things that are known of it.
     pub kept: KeptMember,
-    /// For how long it lingers still, if it does.
-    pub rest: Option<Duration>,
 }
 
 impl Members {
     /// Returns the members that are here.
-    pub fn handed(&self, now: Instant) -> impl Iterator<Item = HandedMember> + '_ {
+    pub fn handed(&self) -> impl Iterator<Item = HandedMember> + '_ {
         let here = self.lists.slots().filter(|(_, member)| member.is_here());
-        here.map(move |(at, member)| HandedMember {
+        here.map(|(_, member)| HandedMember {
             channel: (*member.common.channel).into(),
             id: member.id().into(),
             is_counted: member.is_counted,
             kept: member.kept(),
-            rest: self.lingering.get(&at).map(|at| at.saturating_duration_since(now)),
         })
     }
 
@@ -42,7 +39,8 @@ impl Members {
         self.counts.published()
     }
 
-    /// Returns the members and the wills of streams. They change nothing of a member who is here.
+    /// Returns the members and the wills of streams, in the order in which these have begun. They change nothing of a member
+    /// who is here.
     pub fn presences(&self) -> Vec<(StreamId, Presence)> {
         let of_member = |(stream, at)| {
             let member = self.lists.get(at).filter(|member| member.is_here())?;
@@ -50,30 +48,53 @@ impl Members {
         };
         let wills = self.wills.iter();
         let of_wills = wills.map(|(stream, will)| (*stream, Presence { member: None, will: Some(will.clone()) }));
-        self.streams.iter().filter_map(of_member).chain(of_wills).collect()
+        let mut all: Vec<_> = self.streams.iter().filter_map(of_member).chain(of_wills).collect();
+        all.sort_by_key(|(stream, _)| u64::from(*stream));
+        all
     }
 
-    /// Continues with a member, which lingers: its streams follow.
-    pub fn resume_member(&mut self, handed: &HandedMember, wait: Duration, now: Instant) {
-        let HandedMember { channel, id, is_counted, kept, rest } = handed;
+    /// Returns the streams that are away, each with the time that its client has, and whether another one has come in its
+    /// place.
+    pub fn away(&self) -> impl Iterator<Item = (StreamId, Instant, bool)> + '_ {
+        self.away.iter()
+    }
+
+    /// Lets a stream that has members wait until its client is back, for which another one has perhaps come already.
+    pub fn await_return(&mut self, stream: StreamId, until: Instant, is_back: bool) {
+        let members = self.members_of(stream);
+        self.away.add(stream, until, &members, is_back);
+    }
+
+    /// Lets a new stream of a member take the place of one that is away, if there is one.
+    pub(super) fn replace_away(&mut self, new: StreamId, at: u32) {
+        let Self { away, wills, .. } = self;
+        let has_its_will = |stream: StreamId| wills.get(&stream) == wills.get(&new);
+        if let Some(stream) = away.place_for(new, at, has_its_will) {
+            let members = self.members_of(stream);
+            self.away.replace(stream, &members, new);
+        }
+    }
+
+    /// Continues with a member, which lingers until a time: its streams follow.
+    pub fn resume_member(&mut self, handed: &HandedMember, until: Instant) {
+        let HandedMember { channel, id, is_counted, kept } = handed;
         let common = self.lists.common(channel, id, &kept.leave);
         let mut member = Member::new(id, *is_counted, kept.clone(), common);
         member.is_own = true;
         let at = self.lists.add(member);
-        self.lingering.set(at, after(now, rest.unwrap_or(wait)));
+        self.lingering.set(at, until);
+    }
+
+    /// Continues with a member that lingers until a time.
+    pub fn resume_linger(&mut self, key: &MemberKey, until: Instant) {
+        if let Some((at, _)) = self.find_mut(key) {
+            self.lingering.set(at, until);
+        }
     }
 
     /// Continues with the number of a channel that streams were told.
     pub fn resume_count(&mut self, channel: &[u8], number: usize, now: Instant) {
         self.counts.resume(self.lists.channel(channel), number, now);
-    }
-
-    /// Ends a stream whose client was to come back. If it has, another stream has its member: then its will is none.
-    pub fn end_away(&mut self, stream: StreamId, now: Instant, out: &mut Vec<Announcement>) {
-        let members = self.members_of(stream);
-        let has_other = |at: &u32| self.lists.get(*at).map_or(false, |member| member.streams > 1);
-        let is_back = members.iter().any(has_other);
-        self.end_stream(stream, is_back, now, out);
     }
 }
 

@@ -97,7 +97,7 @@ impl Members {
         self.lists.get(self.lists.find(channel_of_kept(channel).0, id)?)
     }
 
-    fn find_mut(&mut self, (channel, id): &MemberKey) -> Option<(u32, &mut Member)> {
+    pub(super) fn find_mut(&mut self, (channel, id): &MemberKey) -> Option<(u32, &mut Member)> {
         self.lists.find_mut(channel_of_kept(channel).0, id)
     }
 

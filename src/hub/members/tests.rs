@@ -76,6 +76,9 @@ struct Run {
     wills: BTreeMap<u64, u64>,
     next_stream: u64,
     open: Vec<u64>,
+    /// The streams whose clients may come back: until when, and whether another one has come in their place.
+    away: BTreeMap<u64, (Instant, bool)>,
+    back: BTreeSet<u64>,
     page: Page,
     refused: u64,
     log: String,
@@ -91,6 +94,8 @@ impl Run {
             wills: BTreeMap::new(),
             next_stream: 1,
             open: Vec::new(),
+            away: BTreeMap::new(),
+            back: BTreeSet::new(),
             page: Page::default(),
             refused: 0,
             log: String::new(),
@@ -141,6 +146,20 @@ impl Run {
     }
 
     fn run_due(&mut self) {
+        let (now, before) = (self.now, self.page.wills.len());
+        let due = self.away.iter().filter(|(_, (until, _))| *until <= now);
+        let mut due: Vec<(Instant, u64, bool)> =
+            due.map(|(stream, (until, is_back))| (*until, *stream, *is_back)).collect();
+        due.sort_unstable();
+        let mut wills = Vec::new();
+        for (_, stream, is_back) in due {
+            self.away.remove(&stream);
+            wills.extend(self.wills.remove(&stream).filter(|_| !is_back));
+            self.end_of_twins(stream);
+        }
+        if self.away.is_empty() {
+            self.back.clear();
+        }
         let most = self.any(&[1, 3, 1000]);
         let mut left = 0;
         while left == 0 {
@@ -151,6 +170,27 @@ impl Run {
             self.take(out);
         }
         self.remove_left();
+        assert_eq!(self.page.wills[before..], *wills, "the wills of clients that have not come back");
+    }
+
+    fn end_of_twins(&mut self, stream: u64) {
+        for twin in self.twins.values_mut() {
+            if twin.streams.remove(&stream) && twin.streams.is_empty() {
+                twin.leaves_at = Some(self.now + twin.linger);
+            }
+        }
+    }
+
+    /// A stream of a member comes in the place of one that is away.
+    fn replace_away(&mut self, key: Key, stream: u64) {
+        let of_member = &self.twins[&key].streams;
+        let missing = of_member.iter().filter(|stream| self.away.get(stream).map_or(false, |(_, is_back)| !is_back));
+        let missing: Vec<u64> = missing.copied().collect();
+        let same = missing.iter().find(|of| self.wills.get(of) == self.wills.get(&stream));
+        if let Some(replaced) = same.or_else(|| missing.first()).filter(|_| !self.back.contains(&stream)).copied() {
+            self.away.entry(replaced).and_modify(|(_, is_back)| *is_back = true);
+            self.back.insert(stream);
+        }
     }
 
     /// Lets time pass, as a caller does who looks at the members when something is due, and not before.
@@ -193,10 +233,13 @@ impl Run {
         match self.twins.get_mut(&(channel, id)) {
             _ if has_enough => self.refused += 1,
             Some(twin) => {
-                twin.streams.insert(stream);
+                let is_new = twin.streams.insert(stream);
                 (twin.linger, twin.leaves_at) = (linger, None);
                 if fits || twin.is_counted {
                     twin.data = data;
+                }
+                if is_new {
+                    self.replace_away((channel, id), stream);
                 }
             }
             None if number >= MOST || !(fits || is_counted && has_count) => self.refused += 1,
@@ -224,11 +267,7 @@ impl Run {
         let mut out = Vec::new();
         self.members.end_stream(stream.into(), is_own, self.now, &mut out);
         self.members.end_stream(stream.into(), false, self.now, &mut out); // a second report has no effect
-        for twin in self.twins.values_mut() {
-            if twin.streams.remove(&stream) && twin.streams.is_empty() {
-                twin.leaves_at = Some(self.now + twin.linger);
-            }
-        }
+        self.end_of_twins(stream);
         let will = self.wills.remove(&stream).filter(|_| !is_own);
         let before = self.page.wills.len();
         self.remove_left();
@@ -239,7 +278,7 @@ impl Run {
     fn set_will(&mut self) {
         if !self.open.is_empty() {
             let stream = self.open[self.rng.usize(..self.open.len())];
-            let number = self.rng.u64(..);
+            let number = if self.rng.bool() { 7 } else { self.rng.u64(..) };
             let event = event("will", &number.to_string());
             let will = Announcement {
                 channel: b"w"[..].into(),
@@ -288,12 +327,12 @@ impl Run {
         self.refused += 1;
     }
 
-    /// A new program continues.
+    /// A new program continues. It ends some streams, whose clients may come back.
     fn upgrade(&mut self) {
         let (mut next, mut out) = (Members::default(), Vec::new());
-        self.members
-            .handed(self.now)
-            .for_each(|member| next.resume_member(&member, Duration::from_secs(9999), self.now));
+        let (until, lingering) = (self.now + Duration::from_secs(9999), self.members.lingering());
+        self.members.handed().for_each(|member| next.resume_member(&member, until));
+        lingering.iter().for_each(|(member, leaves_at)| next.resume_linger(member, *leaves_at));
         self.members.published_counts().for_each(|(channel, number)| next.resume_count(channel, number, self.now));
         for (stream, crate::hub::Presence { member, will }) in self.members.presences() {
             let member = member.into_iter();
@@ -302,6 +341,23 @@ impl Run {
             });
             if let Some(will) = will {
                 next.set_will(stream, will);
+            }
+        }
+        for (stream, until, is_back) in self.members.away() {
+            next.await_return(stream, until, is_back);
+        }
+        self.back.clear();
+        let (open, away): (Vec<u64>, Vec<u64>) = self.open.iter().partition(|_| self.rng.u8(..3) > 0);
+        self.open = open;
+        for stream in away {
+            let until = self.now + Duration::from_millis(self.any(&[1, 300, 2000]));
+            let _ = writeln!(self.log, "{stream} is away");
+            match self.twins.values().any(|twin| twin.streams.contains(&stream)) {
+                true => drop(self.away.insert(stream, (until, false))),
+                false => self.open.push(stream), // otherwise its will is published at once
+            }
+            if self.away.contains_key(&stream) {
+                next.await_return(stream.into(), until, false);
             }
         }
         assert!(out.is_empty(), "nothing is announced");
@@ -363,6 +419,7 @@ impl Run {
         assert!(self.page.map.is_empty() && self.page.numbers.values().all(|(number, _)| *number == 0));
         let Members { lists, streams, lingering, counts, .. } = &self.members;
         assert!(lists.is_empty() && streams.is_empty() && counts.is_empty() && lingering.first().is_none());
+        assert_eq!(self.members.away().count(), 0);
     }
 }
 

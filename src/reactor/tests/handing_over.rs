@@ -10,9 +10,9 @@ use crate::hub::{Access, Poll, PollReason, StartPoint, SubscribeRequest, Topic};
 fn handed_over(world: &mut World, may_continue: bool) -> Vec<Result<SubscribeRequest, Vec<u8>>> {
     world.turn();
     let mut all = Vec::new();
-    world
-        .reactor
-        .hand_over(may_continue, world.now, |_, handed, subscription| all.push(subscription.ok_or(handed.unsent)));
+    world.reactor.hand_over(may_continue, world.now, |_, handed, continues| {
+        all.push(continues.map(|(request, _)| request).ok_or(handed.unsent))
+    });
     all
 }
 

@@ -30,7 +30,7 @@ fn a_drained_hub_ends_its_streams_one_by_one_and_refuses_new_ones() {
     assert_eq!(world.records[other].ended, Some(Reason::Server));
     assert!(take_received(&mut world, other).starts_with("retry: "));
     assert_eq!(counts(&mut world).streams, 0);
-    world.apply(Command::EndDrain { hub: HUB });
+    world.apply(Command::SetDraining { hub: HUB, is_draining: false });
     let again = subscriber(&mut world, settings());
     publish(&mut world, 3..=3);
     assert!(take_received(&mut world, again).ends_with("3."));

@@ -260,7 +260,7 @@ impl World {
         });
         self.open_records.push(self.records.len() - 1);
         let (head, content, body) = (head.into(), Bytes::new(), Body::default());
-        let init = Arc::new(StreamInit { settings, head, content, body, is_inherited: inherited });
+        let init = Arc::new(StreamInit { settings, head, content, body, is_inherited: inherited, members_of: None });
         let open = Command::Open { stream, init };
         self.reactor.apply(open, client.map(Socket), self.now);
         self.records.len() - 1
@@ -372,15 +372,20 @@ impl World {
     pub(crate) fn upgrade(&mut self) {
         self.turn();
         let mut resting = Vec::new();
-        self.reactor.hand_over(!self.reactor.is_shutting_down, self.now, |id, _, subscription| {
-            resting.extend(subscription.map(|request| (id, Box::new(request))));
+        self.reactor.hand_over(!self.reactor.is_shutting_down, self.now, |id, _, continues| {
+            resting.extend(continues.map(|(request, _)| (id, Box::new(request))));
         });
+        // The other program drains its hub when that has its streams.
+        let drained = self.reactor.hubs.0.iter().filter(|(_, state)| state.is_draining).map(|(hub, _)| *hub);
+        let drained: Vec<HubId> = drained.collect();
+        drained.iter().for_each(|hub| self.apply(Command::SetDraining { hub: *hub, is_draining: false }));
         for (stream, request) in resting {
             let record = self.reactor.record(stream).expect("it was handed over");
             let hub = record.subscription.as_ref().expect("it is subscribed").hub;
             self.reactor.drop_subscription(stream);
             self.apply(Command::Subscribe { hub, stream, request, holds: false });
         }
+        drained.iter().for_each(|hub| self.apply(Command::SetDraining { hub: *hub, is_draining: true }));
         self.record_answers();
     }
 
@@ -433,7 +438,7 @@ impl World {
                         PresenceChange::Willed(_) => "has a will".into(),
                         PresenceChange::Left { is_by_application: true } => "leaves by the application".into(),
                         PresenceChange::Left { is_by_application: false } => "leaves".into(),
-                        PresenceChange::Away => unreachable!("its hub says that"),
+                        PresenceChange::Away { .. } => unreachable!("its hub says that"),
                     };
                     self.presence.push((stream, shown));
                 }

@@ -57,6 +57,9 @@ pub struct OpenOptions<'a> {
     pub handler_limit: Option<Duration>,
     /// True if the head may wait until the first push or [`StreamHandle::leave_handler`], so that both are sent at once.
     pub may_wait: bool,
+    /// The hub in which the stream has a member or a will already, because another program has handed it over. Its end is
+    /// reported.
+    pub members_of: Option<&'a ReactorHub>,
 }
 
 /// The result of a push.
@@ -106,7 +109,11 @@ impl StreamHandle {
             handle.begin_handler(opening.handler_limit);
         }
         let has_socket = socket.is_some();
-        handle.send_open(socket, StreamInit { settings, head, content, body, is_inherited: false });
+        let members_of = opening.members_of.map(|hub| hub.number);
+        if members_of.is_some() {
+            handle.stream.state.report_end_or_reason(); // it has not ended, and its end comes in the order of all
+        }
+        handle.send_open(socket, StreamInit { settings, head, content, body, is_inherited: false, members_of });
         if is_refused {
             handle.stream.refuse(has_socket);
         }
@@ -436,7 +443,14 @@ impl StreamHandle {
         let socket = some_or!(self.stream.adopt(), return false);
         self.handler.opening = Opening::Over;
         let (settings, body) = (*self.stream.settings, Body::unknown());
-        let init = StreamInit { settings, head: Bytes::new(), content: Bytes::new(), body, is_inherited: true };
+        let init = StreamInit {
+            settings,
+            head: Bytes::new(),
+            content: Bytes::new(),
+            body,
+            is_inherited: true,
+            members_of: None,
+        };
         self.send_open(Some(socket), init);
         self.begin_handler(None);
         true

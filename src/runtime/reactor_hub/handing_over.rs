@@ -6,6 +6,7 @@ use crate::event::Shared;
 use crate::hub::{Call, EndRequests, Epoch, History, Members, Question, Sequence, SequencedEvent, Settings};
 use crate::runtime::handover_file::HandoverFile;
 use crate::runtime::reactor_handle::ReactorHandle;
+use crate::stream::after;
 use crate::ticket::TicketKeys;
 use crate::wire::Handover;
 use std::sync::Arc;
@@ -13,26 +14,28 @@ use std::time::{Duration, Instant};
 
 impl OwnHub {
     /// Appends what is remembered of publications, the members and the keys of tickets. The reactor is paused.
-    pub fn hand_over(&self, file: &mut HandoverFile, now: Instant) {
+    pub fn hand_over(&self, file: &mut HandoverFile) {
         let Self { sequence: Sequence { once, members, .. }, tickets, .. } = self;
         for (key, id, since) in once.iter() {
-            file.add(&Handover::Once { key, id, age: now.saturating_duration_since(since) });
+            file.add(&Handover::Once { key, id, age: file.at.saturating_duration_since(since) });
         }
-        members.handed(now).for_each(|member| file.add(&Handover::Member(member.into())));
+        members.handed().for_each(|member| file.add(&Handover::Member(member.into())));
         for (channel, number) in members.published_counts() {
             file.add(&Handover::MemberCount { channel, number: number as u64 });
         }
         file.add(&Handover::TicketKeys { keys: &encode(tickets) });
     }
 
-    /// Continues with a hub that was handed over. Its members linger for `wait` at least: their streams follow.
+    /// Continues with a hub that was handed over `at` a time. Its members linger for `wait`: their streams follow.
     pub(in crate::runtime) fn resume(
         reactor: Arc<ReactorHandle>,
         settings: Settings,
         handed: &[Handover<'_>],
+        at: Instant,
         wait: Duration,
     ) -> Self {
-        let (history, now) = (history_of(handed), Instant::now());
+        let history = history_of(handed);
+        let before = |age| at.checked_sub(age).unwrap_or(at);
         let epoch = Epoch::new(&history.epoch, settings.opaque_ids.then_some(history.cipher_key));
         let retention = settings.retention.clone();
         let hub = ReactorHub::create(reactor, settings, epoch.clone(), Some(&history));
@@ -53,11 +56,14 @@ impl OwnHub {
                         has_custom_id,
                     };
                     let _ = state.change(channel, key, retain, event.event.len(), retention); // it was there before
-                    hub.append(event, now.checked_sub(age).unwrap_or(now));
+                    hub.append(event, before(age));
                 }
-                Handover::Once { key, id, age } => once.insert(key, id, now.checked_sub(age).unwrap_or(now)),
-                Handover::Member(ref member) => members.resume_member(member, wait, now),
-                Handover::MemberCount { channel, number } => members.resume_count(channel, number as usize, now),
+                Handover::Once { key, id, age } => once.insert(key, id, before(age)),
+                Handover::Member(ref member) => members.resume_member(member, after(Instant::now(), wait)),
+                Handover::Lingering { channel, id, rest } => {
+                    members.resume_linger(&(channel.into(), id.into()), after(at, rest));
+                }
+                Handover::MemberCount { channel, number } => members.resume_count(channel, number as usize, at),
                 Handover::End { at, ref end } => {
                     ends.add(end, at);
                     hub.tell(Question::Call { call: Call::EndStreams(end.clone()), at });

@@ -132,6 +132,7 @@ impl Scene {
             content: Bytes::new(),
             body: Body::default(),
             is_inherited: false,
+            members_of: None,
         });
         self.handle.send_queued(Queued::Stream(Command::Open { stream, init }, parts));
         (stream, state)

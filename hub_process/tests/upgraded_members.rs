@@ -1,0 +1,217 @@
+//! Members and wills at an upgrade: whatever becomes of the clients meanwhile, each of them is told once.
+//!
+//! The program of an upgrade can be a [`Gate`]: a script that waits until the test lets it become the real program. So the time
+//! in which no program serves the hub is as long as a test needs it.
+
+mod support;
+
+use eventsource_xs::event::{EventName, Field, Text, Unsequenced};
+use eventsource_xs::hub::{Announcement, MemberRequest, Presence, Retain, Statement, SubscribeRequest};
+use eventsource_xs::log::Bounds;
+use eventsource_xs::remote::{upgrade, CallConnection};
+use eventsource_xs::stream::Settings;
+use eventsource_xs::wire::{HubSettings, Open};
+use std::fs;
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+use support::{
+    event, eventually, follow, in_file, read_event, settings, stream_settings, tcp, topics, write_script, Asks, Scene,
+    PROGRAM,
+};
+
+/// A program that becomes the real one when it is told to.
+struct Gate {
+    program: PathBuf,
+    waits: PathBuf,
+    opens: PathBuf,
+}
+
+impl Gate {
+    fn new(scene: &Scene) -> Self {
+        let [program, waits, opens] = ["gate", "waits", "opens"].map(|name| scene.folder.join(name));
+        assert!(Command::new("mkfifo").arg(&opens).status().expect("mkfifo").success());
+        let lines = format!(
+            "case $1 in check-state) exec {PROGRAM} \"$@\";; esac
+            : >{waits}; read opens <{opens}
+            exec {PROGRAM} \"$@\"",
+            waits = waits.display(),
+            opens = opens.display()
+        );
+        write_script(&program, &lines);
+        Self { program, waits, opens }
+    }
+
+    /// Upgrades, and calls a function while no program serves the hub.
+    fn upgrade(&self, scene: &Scene, meanwhile: impl FnOnce()) {
+        std::thread::scope(|scope| {
+            let upgraded = scope.spawn(|| upgrade(&Scene::start(), &scene.place, Some(&self.program)));
+            eventually("the program waits", || self.waits.exists());
+            meanwhile();
+            fs::remove_file(&self.waits).expect("it is there");
+            fs::write(&self.opens, "\n").expect("a reader");
+            upgraded.join().expect("no panic").expect("an upgrade");
+        });
+    }
+}
+
+/// A member without linger, and a will.
+fn presence(id: &str, will: &str) -> Presence {
+    let unsequenced = |name: &str, data: &str| {
+        let name = EventName::new(Text::from(name)).expect("a name");
+        Unsequenced::of([Field::Event(name), Field::Data(Text::from(data))].into_iter())
+    };
+    let member = MemberRequest {
+        channel: b"room"[..].into(),
+        id: id.as_bytes().into(),
+        join: unsequenced("join", id),
+        leave: unsequenced("leave", id),
+        ..MemberRequest::default()
+    };
+    let will = Announcement {
+        channel: b"room"[..].into(),
+        key: Box::default(),
+        retain: Retain::No,
+        event: unsequenced("will", will),
+        statement: Statement::Nothing,
+    };
+    Presence { member: Some(member.into()), will: Some(will.into()) }
+}
+
+/// A hub, a worker, and a page that reads of the room.
+struct Room {
+    scene: Scene,
+    worker: CallConnection,
+    page: TcpStream,
+    streams: u64,
+}
+
+impl Room {
+    /// Begins one in memory, and one in a file.
+    fn each(test: impl Fn(Self)) {
+        for is_stored in [false, true] {
+            let scene = Scene::new();
+            let HubSettings { store, .. } = if is_stored { in_file(&scene) } else { settings() };
+            let history = Bounds { events: 1 << 20, bytes: 1 << 30, age: Duration::from_secs(3600) };
+            let mut settings = HubSettings { store, ..settings() };
+            (settings.hub.retention.history, settings.hub.retention.total_history) = (history, history);
+            let mut worker = scene.client_with(settings);
+            let page = follow(&mut worker, 1, topics("room", None));
+            test(Self { scene, worker, page, streams: 1 });
+        }
+    }
+
+    /// Opens a stream of a member that reads a channel. Its client comes back after `retry`, or twice that.
+    fn enter(&mut self, channel: &str, id: &str, will: &str, retry: Duration) -> TcpStream {
+        self.streams += 1;
+        let (socket, client) = tcp();
+        let open = Open::new(self.streams, Settings { retry, ..stream_settings() }, b"");
+        self.worker.open(open, socket.as_fd()).expect("a connection");
+        let subscription = SubscribeRequest { presence: presence(id, will), ..topics(channel, None) };
+        self.worker.subscribe(self.streams, subscription).expect("a stream");
+        client
+    }
+
+    /// Publishes more to the clients of a channel than they take without reading: an upgrade ends their streams.
+    fn make_busy(&mut self) {
+        let large = "x".repeat(900_000);
+        (0..12).for_each(|_| drop(self.worker.publish(&event("busy", &large)).expect("an id")));
+    }
+
+    fn members(&mut self) -> Vec<String> {
+        let page = self.worker.members(b"room", None).expect("members");
+        page.members.iter().map(|member| String::from_utf8_lossy(&member.id).into_owned()).collect()
+    }
+
+    /// Returns all that the page was told since the last call.
+    fn told(&mut self) -> Vec<String> {
+        self.worker.publish(&event("room", "the last")).expect("an id");
+        let text = read_event(&mut self.page, "the last");
+        let told = text.split("\n\n").filter_map(|block| block.strip_prefix("event: ")?.split_once("\ndata: "));
+        let told = told.filter(|(name, _)| *name != "position");
+        told.map(|(name, data)| format!("{name} {}", data.split('\n').next().unwrap_or_default())).collect()
+    }
+}
+
+/// Clients that have a while for their return, and that have none to speak of.
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(100);
+
+#[test]
+fn the_wills_of_clients_that_leave_while_the_new_program_begins_are_published_in_their_order() {
+    Room::each(|mut room| {
+        let gate = Gate::new(&room.scene);
+        let ids: Vec<String> = (0..200).map(|number| format!("m{number:03}")).collect();
+        let clients: Vec<TcpStream> = ids.iter().map(|id| room.enter("news", id, id, LONG)).collect();
+        let stays = room.enter("news", "stays", "stays", LONG);
+        read_event(&mut room.page, "stays");
+        gate.upgrade(&room.scene, || drop(clients));
+        eventually("all have left", || room.members() == ["stays"]);
+        let expected: Vec<String> = ids.iter().flat_map(|id| [format!("will {id}"), format!("leave {id}")]).collect();
+        assert_eq!(room.told(), expected);
+        drop(stays);
+    });
+}
+
+#[test]
+fn a_client_has_its_own_time_to_come_back_however_often_the_hub_is_upgraded() {
+    Room::each(|mut room| {
+        let away = ["returns", "late"].map(|id| room.enter("busy", id, id, LONG));
+        let short = room.enter("busy", "leaves", "leaves", SHORT);
+        room.make_busy();
+        assert_eq!(room.told(), ["join returns", "join late", "join leaves"]);
+        room.scene.upgrade();
+        room.scene.upgrade();
+        let _back = room.enter("news", "returns", "returns", LONG);
+        eventually("one has left", || room.members() == ["late", "returns"]);
+        room.scene.upgrade();
+        let _late = room.enter("news", "late", "late", LONG);
+        assert_eq!(room.told(), ["will leaves", "leave leaves"]);
+        drop((away, short));
+    });
+}
+
+#[test]
+fn the_will_of_a_tab_that_does_not_come_back_is_published_though_its_member_has_others() {
+    Room::each(|mut room| {
+        // Of ann one tab stays, one comes back with its will, and one does not. One of bob comes back with another will, and
+        // one does not.
+        let _stays = room.enter("news", "ann", "ann stays", LONG);
+        let tabs = [("ann", "ann leaves"), ("ann", "ann returns"), ("bob", "bob 1"), ("bob", "bob 2")]
+            .map(|(id, will)| room.enter("busy", id, will, SHORT));
+        room.make_busy();
+        assert_eq!(room.told(), ["join ann", "join bob"]);
+        room.scene.upgrade();
+        let _back = room.enter("news", "ann", "ann returns", LONG);
+        room.scene.upgrade();
+        let _other = room.enter("news", "bob", "bob 3", LONG);
+        let mut told = Vec::new();
+        eventually("two wills are published", || {
+            told.extend(room.told());
+            told.len() >= 2
+        });
+        assert_eq!(
+            (told, room.members()),
+            (vec!["will ann leaves".into(), "will bob 2".into()], vec!["ann".into(), "bob".into()])
+        );
+        drop(tabs);
+    });
+}
+
+#[test]
+fn wills_and_leaves_of_clients_that_do_not_come_back_are_published_in_the_order_of_their_streams() {
+    Room::each(|mut room| {
+        let ids: Vec<String> = (0..20).map(|number| format!("m{number:03}")).collect();
+        let clients: Vec<TcpStream> = ids.iter().rev().map(|id| room.enter("busy", id, id, SHORT)).collect();
+        room.make_busy();
+        read_event(&mut room.page, "m000");
+        room.scene.upgrade();
+        eventually("all have left", || room.members().is_empty());
+        let expected: Vec<String> =
+            ids.iter().rev().flat_map(|id| [format!("will {id}"), format!("leave {id}")]).collect();
+        assert_eq!(room.told(), expected);
+        drop(clients);
+    });
+}
