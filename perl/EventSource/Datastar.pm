@@ -194,8 +194,8 @@ C<script> element's attributes; with C<< auto_remove => 0 >> the element stays i
     my $event = EventSource::Datastar->patch_elements('<p id="news">Hello</p>');
     my $event = EventSource::Datastar->patch_elements($items, selector => '#list', mode => 'append');
 
-Return an event that changes elements of the page. Escape the text of others (C<encode_html>). Retain no C<append>: a change under
-the same key replaces it, and a new page lacks the element. L<EventSource::Cookbook/Datastar> has a list.
+Return an event that changes elements of the page. Escape the text of others (C<encode_html>). Retain no C<append>: a change
+under the same key replaces it, and a new page lacks the element. L<EventSource::Cookbook/Datastar> has a list.
 
 =over
 
