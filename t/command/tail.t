@@ -101,6 +101,20 @@ subtest 'new events are printed as they come, until a signal' => sub {
     }
 };
 
+subtest 'a channel without an event may be misspelt' => sub {
+    publish('orders', 'one');
+    my %tail = map { ($_ => start_tail($_)) } qw(ordres *es/1 a);
+    prints(
+        $tail{ordres},
+        qr/^eventsource tail: nothing was published to ordres so far; did you mean orders\?; the hub has .*a, b\/x, /m,
+        'the channels of the hub are named'
+    );
+    prints($tail{'*es/1'}, qr/^eventsource tail: nothing was published to \*es\/1 so far; /m, 'a pattern, too');
+    kill TERM => $_->pid for values %tail;
+    ends($tail{$_}, "$_ ends") for sort keys %tail;
+    unlike $tail{a}->log, qr/eventsource tail/, 'a channel with events is not named';
+};
+
 subtest 'the command ends when nobody reads its output, although no event comes' => sub {
     local $ENV{EVENTSOURCE_RUNTIME_DIR} = $shell->folder;
     my $pid = open my $out, '-|', $^X, '-Mblib', 'bin/eventsource', qw(tail --hub test --last 1 a);

@@ -6,6 +6,7 @@ use warnings;
 # lost stream is resumed after its last id.
 
 use EventSource::XS::Command;
+use EventSource::XS::Settings;
 use IO::Poll    qw(POLLERR POLLHUP POLLIN);
 use List::Util  qw(min);
 use Time::HiRes qw(time);
@@ -24,6 +25,9 @@ my ($FIRST_PAUSE, $LONGEST_PAUSE) = (0.05, 1);
 
 # A signal may come just before poll() or the client begins to wait, so that is never for long, in seconds.
 my $LONGEST_WAIT = 0.5;
+
+# The seconds after which a channel without any event may be misspelt, and the channels of the hub that are shown then.
+my ($HINT_AFTER, $MOST_SHOWN) = (3, 10);
 
 # Events of a URL that are printed together if more are there already.
 my $AT_ONCE = 100;
@@ -120,6 +124,7 @@ sub _follow_hub {
     my $pause = $FIRST_PAUSE;
     my $is_ok = eval { $self->_connect };
     die $@ if !$is_ok && !($self->{hub} && $COMMAND->exit_code($@) == 4);    # it has ended without an answer
+    $self->{hints_at} = time + $HINT_AFTER if grep { (ref ? $$_ : $_) ne '**' } @{$self->{topics}};
 
     while (!$self->_is_over) {
         $pause = $is_ok && $self->_read_stream ? $FIRST_PAUSE : min($pause * 2, $LONGEST_PAUSE);
@@ -146,6 +151,29 @@ sub _connect {
     return 1;
 }
 
+# Names the channels and patterns to which nothing was published, once, and those of the hub.
+sub _hint {
+    my $self = shift;
+    undef $self->{hints_at};
+    my (@silent, @known);
+    eval {
+        my $hub = $COMMAND->connect({%{$self->{option}}, autostart => 0, timeout => $LONGEST_PAUSE});
+        for my $topic (map { ref ? $$_ : $_ } @{$self->{topics}}) {
+            my $has_event;
+            $hub->channels($topic, sub { $has_event ||= length $_[0]{last_id} });
+            push @silent, $topic if !$has_event;
+        }
+        $hub->channels('**', sub { push @known, $_[0]{name} if length $_[0]{last_id} }) if @silent;
+    };
+    return if !@silent;
+    my $hint  = @silent == 1 ? EventSource::XS::Settings->hint($silent[0], \@known) : '';
+    my @shown = sort @known;
+    @shown = (@shown[0 .. $MOST_SHOWN - 1], '...') if @shown > $MOST_SHOWN;
+    $COMMAND->complain('tail',
+        "nothing was published to @silent so far$hint; the hub has " . (join(', ', @shown) || 'no channels'));
+    return;
+}
+
 sub _is_over {
     my $self = shift;
     return
@@ -167,6 +195,7 @@ sub _read_stream {
         my $wait = defined $self->{until} ? min($LONGEST_WAIT, $self->{until} - time) : $LONGEST_WAIT;
         $poll->poll($wait > 0 ? $wait : 0);
         $COMMAND->end if $poll->events(*STDOUT{IO}) & POLLERR;
+        $self->_hint  if $self->{hints_at} && time >= $self->{hints_at};
         next          if !($poll->events($socket) & (POLLIN | POLLERR | POLLHUP));
         my $events = $self->{stream}->read or return $has_read;
         $has_read = 1;
