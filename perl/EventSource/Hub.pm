@@ -25,6 +25,13 @@ my $SETTINGS     = EventSource::XS::Settings->new(__PACKAGE__);
 my $SUBSCRIPTION = 'EventSource::XS::Hub::Subscription';
 my $MEMBER       = 'EventSource::XS::Hub::Member';
 
+my $TO_APP = q{$hub->to_app(channels => sub { return 'news' })};
+
+# A hub in the place of an application, as in mount.
+use overload
+    '&{}'    => sub { $SETTINGS->refuse(undef, "a hub is no application: write $TO_APP in its place") },
+    fallback => 1;
+
 # The largest number of milliseconds of a retry.
 my $MAX_RETRY = 999_999_999_999_999;
 

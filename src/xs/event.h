@@ -208,6 +208,13 @@ esx_event_add(pTHX_ esx_block *block, SV **given, int *strings)
         esx_block_suspect(aTHX_ block, *strings);
 }
 
+/* The class of a call as a method: no field has this name. */
+static bool
+esx_is_class(pTHX_ SV *name)
+{
+    return SvPOK(name) && !SvGMAGICAL(name) && strEQ(SvPVX_const(name), "EventSource::XS");
+}
+
 /* EventSource::XS::format_event: a hash, or names and values. */
 static void
 esx_snapshot_event(pTHX_ esx_block *block, int *strings)
@@ -218,6 +225,9 @@ esx_snapshot_event(pTHX_ esx_block *block, int *strings)
         hash = esx_plain_hash(esx_block_read(aTHX_ block, PL_stack_base[block->ax]));
     if (hash)
         esx_given_by_hash(aTHX_ block, hash, given, ESX_FORMAT_EVENT);
+    else if (block->items && esx_is_class(aTHX_ PL_stack_base[block->ax]))
+        esx_croakf(ESX_CODE_INVALID, NULL,
+            "EventSource::XS: format_event is a function, not a method: EventSource::XS::format_event(...)");
     else if (block->items % 2)
         esx_croakf(ESX_CODE_INVALID, NULL,
             "EventSource::XS: format_event takes a hash reference, or names and values in pairs");

@@ -104,6 +104,10 @@ my @REFUSED = (
         'an odd number of arguments' => [data => 1, 'id'],
         'format_event takes a hash reference, or names and values in pairs'
     ],
+    map { [@$_, 'format_event is a function, not a method: EventSource::XS::format_event(...)'] }
+        ['a call as a method' => ['EventSource::XS', data => 1]],
+    ['a call as a method with a hash'    => ['EventSource::XS', {data => 1}]],
+    ['a call as a method without fields' => ['EventSource::XS']],
 );
 
 for my $row (@REFUSED) {

@@ -6,6 +6,7 @@ use Testing qw(native);
 use EventSource::Framework;
 use EventSource::Hub;
 use EventSource::Server;
+use Plack::Builder;
 use Plack::App::EventSource::PubSub;
 use Testing::Client;
 use Testing::Errors qw(error_of);
@@ -118,6 +119,16 @@ subtest 'max_streams of a named hub is an attribute of it alone' => sub {
     my $setter = Plack::App::EventSource::PubSub->new(hub => $named);
     $setter->max_streams(2);
     is error_of(sub { $setter->to_app }), 'invalid max_streams', 'PubSub refuses one that was set later';
+};
+
+subtest 'a hub in the place of its application' => sub {
+    my $hub = EventSource::Hub->new;
+    my $app = builder { mount '/events' => $hub };
+    my %env = (REQUEST_METHOD => 'GET', SCRIPT_NAME => '', PATH_INFO => '/events', HTTP_HOST => 'localhost');
+    ok !eval { $app->(\%env) }, 'dies at a request';
+    like $@, qr/\AEventSource::Hub: a hub is no application: write \$hub->to_app\(.+\) in its place at /,
+        'with the remedy';
+    ok $hub && $hub == $hub && "$hub" =~ /\AEventSource::Hub=/, 'a hub is an object as any other';
 };
 
 done_testing;

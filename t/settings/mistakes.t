@@ -228,7 +228,7 @@ my @MISTAKES = (
     wrong($CLIENT, max_event      => 'max_event must be a whole number from 1 to 999999999999999',          'x'),
     wrong('EventSource::Parser->new', max_event  => 'max_event must be a whole number of bytes from 1 on',  'x'),
     wrong($APP,                       handler_cb => 'handler_cb must be a code reference',                  'main'),
-    wrong('$hub->to_app',             channels   => 'to_app takes channels, a code reference',              ['news']),
+    wrong('$hub->to_app',             channels   => qr/\Ato_app takes channels, a code reference: /,        ['news']),
     wrong('Lease->new',       onchange  => qr/unknown setting 'onchange'; did you mean on_change\? \(known: /, sub { }),
     wrong('tap',              done      => 'done must be a code reference',                                    'x'),
     wrong($SERVER,            supply    => 'supply must be code, an object with tap or next, or a filehandle', 'x'),
@@ -625,7 +625,7 @@ my @CALLS = (
     ['Hub->new', pattern => $PATTERN, [per_channel => {'' => $OF_HISTORY}], [per_channel => [undef, $OF_HISTORY]]],
 
     # Its applications
-    ['to_app', channels => 'to_app takes channels, a code reference', []],
+    ['to_app', channels => qr/\Ato_app takes channels, a code reference: \$hub->to_app\(/, []],
     ['to_app', undef, 'to_app takes options, as names and values or in a hash', ['news']],
     ['to_app', channel => qr/unknown option 'channel' of to_app; did you mean channels\?/, [channel => 'news']],
     [
@@ -828,7 +828,7 @@ for my $row (
     [sub { $subscribed->spawn($handler) },                                   [state => undef], qr/subscribed to a hub/],
     [sub { $bare->on_close($handler) },                                      [state => undef], qr/\A./],
     [sub { $app->new(native => 1, handler_cb => $handler)->to_app->($GET) }, [unsupported => 'native'], qr/\A./],
-    [sub { EventSource::XS->format_event(data => 1) },                       undef, $NO_FIELDS],
+    [sub { EventSource::XS->format_event(data => 1) }, undef, qr/\Aformat_event is a function, not a method: /],
     [sub { EventSource::XS->later('x') }, code => 'code must be a code reference'],
     [sub { $parser->new(max => 5) },      max  => q(unknown option 'max'; did you mean max_event? (known: max_event))],
     [sub { EventSource::Parser->feed('x') }, undef, 'this is not a parser; make one with EventSource::Parser->new'],

@@ -60,7 +60,9 @@ sub opening { return $_[0]->preamble_line . $_[0]->keepalive_line }
 
 sub prepare_app {
     my $self = shift;
-    $SETTINGS->refuse(channels => 'to_app takes channels, a code reference') if ref $self->channels ne 'CODE';
+    $SETTINGS->refuse(
+        channels => q{to_app takes channels, a code reference: $hub->to_app(channels => sub { return 'news' })})
+        if ref $self->channels ne 'CODE';
     EventSource::XS::Hub::Subscription->start($self->start);
     $self->SUPER::prepare_app;
     $self->{_ticket} = EventSource::XS::Hub::Ticket->of($self->ticket) or return;
