@@ -20,14 +20,14 @@ pub fn print(text: &str) -> Result<(), Box<dyn Error>> {
     Ok(writeln!(io::stdout(), "{text}")?)
 }
 
-/// Asks the hub process to exec another program; if none is named, the one that this command is.
+/// Asks the hub process to exec another program; if none is named, the one that this command is. Prints what becomes of streams.
 pub fn upgrade(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let program = match &arguments.program {
         Some(program) => program.canonicalize().map_err(|error| format!("{}: {error}", program.display()))?,
         None => std::env::current_exe()?,
     };
     let start = Start { program: None, needs_settings: false, timeout: arguments.timeout };
-    Ok(remote::upgrade(&start, &arguments.place()?, Some(&program))?)
+    print(&remote::upgrade(&start, &arguments.place()?, Some(&program))?)
 }
 
 /// Reads what is handed over from the standard input, if there is something, and says that this program reads that version.

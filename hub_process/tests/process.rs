@@ -179,7 +179,7 @@ fn a_stop_and_an_upgrade_take_no_longer_than_they_are_told_if_the_process_does_n
     let pid = scene.client().welcome().pid;
     signal(pid, Signal::STOP);
     let (start, began) = (Start { timeout: Duration::from_millis(50), ..Scene::start() }, Instant::now());
-    let asked = [upgrade(&start, &scene.place, None), stop(&start, &scene.place)];
+    let asked = [upgrade(&start, &scene.place, None).map(drop), stop(&start, &scene.place)];
     let took = began.elapsed();
     signal(pid, Signal::CONT);
     for error in asked.map(|asked| asked.expect_err("no answer")) {

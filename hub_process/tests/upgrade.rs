@@ -68,12 +68,11 @@ fn the_process_its_streams_and_its_connections_stay() {
     let first = worker.publish(&event("news", "one")).expect("an id");
     read_event(&mut client, "one");
     let copy = copy_of_program(&scene, "next");
-    assert!(scene
-        .command(&["upgrade", "--program", copy.to_str().expect("text")])
-        .status()
-        .expect("it runs")
-        .success());
+    let upgraded = scene.command(&["upgrade", "--program", copy.to_str().expect("text")]).output().expect("it runs");
+    assert!(upgraded.status.success());
     assert_eq!(program_of(before.pid), copy);
+    let report = format!("continues as {}: 1 streams stay, 0 clients reconnect\n", copy.display());
+    assert_eq!(String::from_utf8_lossy(&upgraded.stdout), report);
 
     let last = worker.publish(&event("news", "two")).expect("an id");
     assert_eq!(read_event(&mut client, "two"), format!("data: two\nid: {last}\n\n"));

@@ -74,7 +74,10 @@ messages! {
             line: &'a str,
         },
         /// The process continues as the program that was asked for. The layout is the same in all versions.
-        255 Upgraded,
+        255 Upgraded {
+            /// What the process logs about that, for people.
+            report: &'a str,
+        },
     }
 }
 

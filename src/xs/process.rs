@@ -228,17 +228,17 @@ fn stats() -> Answer {
     Answer::of_named(named)
 }
 
-/// Asks a process of any version to continue as another program; without the path of one, to end. The texts are those of
+/// Asks a process of any version to continue as another program, and returns what that reports; without the path of one, to
+/// end. The texts are those of
 /// [`esx_process_connect`] up to the timeout.
 fn replace(mut given: Texts<'_>) -> Result<Answer, Failure> {
     let place = place(&mut given)?;
     let program = given.path();
     let start = remote::Start { program: None, needs_settings: false, timeout: seconds(given.number()) };
     match program {
-        Some(program) => remote::upgrade(&start, &place, Some(&program))?,
-        None => remote::stop(&start, &place)?,
+        Some(program) => Ok(Answer::of(remote::upgrade(&start, &place, Some(&program))?)),
+        None => remote::stop(&start, &place).map(|()| Answer::default()),
     }
-    Ok(Answer::default())
 }
 
 /// Returns whether settings of the hub are kept, as a text that is empty if not, and the store with which a process would

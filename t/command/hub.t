@@ -210,7 +210,10 @@ subtest 'upgrade continues in the same process' => sub {
     my $hub = $shell->connect('upgraded');
     $hub->publish(news => 'before');
     my $before = memory_of($hub->pid);
-    is_deeply $shell->run(qw(hub upgrade upgraded)), {code => 0, out => '', err => ''}, 'done without a word';
+    my $done   = $shell->run(qw(hub upgrade upgraded));
+    is_deeply [@$done{qw(code err)}], [0, ''], 'done';
+    like $done->{out}, qr/\Acontinues as .*eventsource-hub: 0 streams stay, 0 clients reconnect\n\z/,
+        'with the line of the log';
     my $after = $shell->connect('upgraded', autostart => 0);
     is $after->pid, $hub->pid, 'it is the same process';
     is_deeply [map { $_->{data} } $after->history('news')], ['before'], 'with what it had';

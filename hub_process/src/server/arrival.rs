@@ -175,9 +175,10 @@ impl Server {
         self.follow_beginning();
         if let Ok(HandedProcess { program, requesters, .. }) = process_of(handed) {
             let program = Path::new(OsStr::from_bytes(program)).display();
-            log_message(&format!("continues as {program}: {stay} streams stay, {cut} clients reconnect"));
+            let report = format!("continues as {program}: {stay} streams stay, {cut} clients reconnect");
+            log_message(&report);
             let mut answer = Vec::new();
-            let _ = Response::Upgraded.encode(&mut answer); // it is short
+            let _ = Response::Upgraded { report: &report }.encode(&mut answer); // it is short
             requesters.iter().for_each(|requester| send_last(*requester, &answer));
         }
         let ungreeted = self.peers.ungreeted();

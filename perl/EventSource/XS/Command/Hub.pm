@@ -186,8 +186,9 @@ sub _stop {
 
 sub _upgrade {
     my ($class, $option) = @_;
-    EventSource::Hub::Process->upgrade(name => $option->{hub}, _place($option));
-    return;
+    my $report = EventSource::Hub::Process->upgrade(name => $option->{hub}, _place($option));
+    utf8::encode($report);
+    return $COMMAND->print("$report\n");
 }
 
 1;
