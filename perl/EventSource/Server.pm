@@ -208,11 +208,11 @@ sub _keep_taps_alive {
     return;
 }
 
-# The headers of the Raku module, and one that stops nginx from buffering events.
+# The headers of the Raku module, and what stops nginx from buffering events, and others from compressing them.
 sub _headers {
     my @given = @_;
     my @own   = (
-        'Cache-Control' => 'must-revalidate, no-cache',
+        'Cache-Control' => 'must-revalidate, no-cache, no-transform',
         'Content-Type'  => 'text/event-stream; charset=utf-8',
     );
     my $has_buffering = grep { !($_ % 2) && lc $given[$_] eq 'x-accel-buffering' } 0 .. $#given;

@@ -125,7 +125,7 @@ subtest 'the object is a server and a PSGI application' => sub {
     ok $es != EventSource::Server->new && $es == $es, 'an object is numerically equal to itself only';
     is_deeply $es->headers,
         [
-        'Cache-Control'     => 'must-revalidate, no-cache',
+        'Cache-Control'     => 'must-revalidate, no-cache, no-transform',
         'Content-Type'      => 'text/event-stream; charset=utf-8',
         'X-Accel-Buffering' => 'no',
         'X-A'               => 'b'

@@ -43,7 +43,8 @@ my @TESTS = (
         has_ok($_, "event: tick\ndata: one\nid: $id\n\n", 'a client receives the event with its id') for @clients;
         is $clients[0]->header('Content-Type'), 'text/event-stream; charset=utf-8',
             "the content type is that of the Raku module";
-        is $clients[0]->header('Cache-Control'),     'must-revalidate, no-cache', 'the response is not to be cached';
+        is $clients[0]->header('Cache-Control'), 'must-revalidate, no-cache, no-transform',
+            'the response is not to be cached';
         is $clients[0]->header('X-Accel-Buffering'), 'no', 'the header tells nginx not to buffer';
         $clients[0]->leave;
         ask('/emit/plain?tick=two');

@@ -24,6 +24,10 @@ use EventSource::XS::Stream::WorkerRecycling;
 use Plack::App::EventSource::Connection;
 use Scalar::Util qw(blessed weaken);
 
+# The value of the original, and no-transform (RFC 9111, section 5.2.2.6): a proxy that compresses may keep an event until the
+# next one.
+my $CACHE_CONTROL = 'no-store, no-cache, must-revalidate, max-age=0, no-transform';
+
 # The attributes that EventSource::XS::Stream takes, and all that are checked.
 my @STREAM_SETTINGS = qw(compress keepalive line_end linger max_buffered max_streams native on_full retry timeout);
 my @ATTRIBUTES      = (@STREAM_SETTINGS, qw(characters handler_cb headers methods on_gone origins preamble spawn));
@@ -188,7 +192,7 @@ sub response_headers {
     my @headers = @{$self->headers || []};
     my @own     = (
         'Content-Type'                 => 'text/event-stream; charset=UTF-8',
-        'Cache-Control'                => $self->_cache_control,
+        'Cache-Control'                => $CACHE_CONTROL,
         'Access-Control-Allow-Methods' => join(', ', sort $self->_methods),
     );
     my %is_given = map { (lc(defined $headers[2 * $_] ? $headers[2 * $_] : '') => 1) } 0 .. $#headers / 2;
@@ -294,9 +298,6 @@ sub _begin {
         return;
     };
 }
-
-# The value is that of the original.
-sub _cache_control { return 'no-store, no-cache, must-revalidate, max-age=0' }
 
 # Checks the values of attributes. One that is missing has its default.
 sub _check {

@@ -214,9 +214,6 @@ sub _checked_member {
     );
 }
 
-# A proxy that compresses may keep an event until the next one. no-transform (RFC 9111, section 5.2.2.6) asks it not to.
-sub _cache_control { return $_[0]->SUPER::_cache_control . ', no-transform' }
-
 sub _is_drop_in { return !!0 }
 
 # The places of the stream and its limits, each with a label by which the stream is counted, in all, or in some channels. A

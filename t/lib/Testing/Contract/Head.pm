@@ -12,7 +12,7 @@ use Plack::Builder;
 # The headers that every stream begins with.
 my @HEAD = (
     'Content-Type'                 => 'text/event-stream; charset=UTF-8',
-    'Cache-Control'                => 'no-store, no-cache, must-revalidate, max-age=0',
+    'Cache-Control'                => 'no-store, no-cache, must-revalidate, max-age=0, no-transform',
     'Access-Control-Allow-Methods' => 'GET',
 );
 my @FOR_PROXIES = ('X-Accel-Buffering' => 'no', Incremental => '?1');
