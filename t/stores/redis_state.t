@@ -146,4 +146,17 @@ subtest 'what does not fit is refused on both' => sub {
 $_->leave  for @pages;
 $_->end_ok for @machines;
 
+subtest 'a Redis that closes connections with long answers' => sub {
+    my $limited = Testing::Redis->start(config => ['client-output-buffer-limit normal 1mb 0 0']);
+    my $machine = Testing::Machine->start({redis => $limited->url}, keep_state => {bytes => 16_000_000});
+    like $machine->publish(stock => "$_=" . 'x' x 20_000, key => $_, retain => 1), qr/-/, "event $_" for 1 .. 100;
+    $machine->ask('/burst', channel => 'other', count => 100, bytes => 30_000);
+    $machine->kill_hub;
+    my $page = Testing::RoamingClient->open($machine, channels => 'stock', path => '/state?channels=stock');
+    ok $page->has('100=' . 'x' x 20_000), 'the next hub has read a state and a history that are longer';
+    is scalar keys %{$page->page}, 100, 'all of it';
+    $machine->publish_at_last(stock => 'last=1', key => 'last', retain => 1);
+    ok $page->has('last=1'), 'and continues';
+};
+
 done_testing;

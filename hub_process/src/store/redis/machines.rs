@@ -8,6 +8,7 @@
 //! that has come back keeps its members.
 
 use super::super::{Draft, MemberPart};
+use super::answer_size::AnswerSize;
 use super::connection::{CallError, RedisConnection};
 use super::epoch::StreamKeys;
 use super::scripts;
@@ -80,6 +81,8 @@ pub struct Machines {
     /// When the hash is read for members of machines whose lifetime has ended, and how far it was.
     scan_at: Option<Instant>,
     pub cursor: Option<Vec<u8>>,
+    /// How much of it is read at once.
+    answer: AnswerSize,
 }
 
 impl Machines {
@@ -97,6 +100,7 @@ impl Machines {
             removed: Vec::new(),
             scan_at: None,
             cursor: None,
+            answer: AnswerSize::default(),
         }
     }
 
@@ -185,12 +189,14 @@ impl Machines {
         }
         let Some(cursor) = self.cursor.take() else { return Ok(Vec::new()) };
         connection.set_read_timeout(ANSWER)?;
-        let [answer] = connection.calls([&scan_command(&keys.state, &cursor)])?;
+        let command = scan_command(&keys.state, &cursor, self.answer.entries());
+        let [answer] = connection.calls([&command]).inspect_err(|_| self.answer.reduce())?;
         let scanned = answer.ok().and_then(|answer| from_redis_value::<Scanned>(answer).ok());
         let Some((cursor, pairs)) = scanned else {
             self.scan_at = Some(now + RENEW);
             return Ok(Vec::new());
         };
+        self.answer.adapt(state::size(&pairs));
         let mut out = Vec::new();
         for (field, value) in pairs {
             for machine in state::machines(&value) {

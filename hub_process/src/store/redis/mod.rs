@@ -66,6 +66,7 @@
 //! A reader that was away for so long that entries which it had not read were evicted begins again with the same epoch: the
 //! others have lost nothing.
 
+mod answer_size;
 mod connection;
 mod endpoint;
 mod entry;

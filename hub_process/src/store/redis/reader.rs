@@ -3,6 +3,7 @@
 mod reconnecting;
 
 use super::super::{Began, Draft, MemberPart, StoreEntry, StoreReport};
+use super::answer_size::AnswerSize;
 use super::connection::{CallError, RedisConnection};
 use super::endpoint::Endpoint;
 use super::entry::{self, Id, Info, Producers, Stored};
@@ -20,8 +21,6 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The most entries of the history that are read at once.
-const HISTORY_CHUNK: usize = 4000;
 /// The most epochs that are remembered, which must not come back.
 const MOST_EPOCHS: usize = 1000;
 /// The time that Redis may take for a chunk of the history.
@@ -61,6 +60,11 @@ fn read<T: FromRedisValue>(answer: Result<Value, CallError>, epoch: &str) -> Res
     Ok(from_redis_value(answer).map_err(CallError::from)?)
 }
 
+/// Returns how many bytes entries have.
+fn size(list: &[Stored]) -> usize {
+    list.iter().filter_map(|stored| stored.event.as_ref()).map(|event| entry::size(&event.draft)).sum()
+}
+
 pub struct Reader {
     shared: Arc<Shared>,
     endpoint: Endpoint,
@@ -73,6 +77,8 @@ pub struct Reader {
     last_check: Instant,
     /// True if the stream had passed everything that it had when the state began to be read.
     has_missed_changes: bool,
+    /// How much Redis is asked for.
+    answer: AnswerSize,
     /// The kinds of trouble that people were told of.
     warned: HashSet<&'static str>,
 }
@@ -89,6 +95,7 @@ impl Reader {
             producers: Producers::default(),
             last_check: Instant::now(),
             has_missed_changes: false,
+            answer: AnswerSize::default(),
             warned: HashSet::new(),
         }
     }
@@ -107,7 +114,10 @@ impl Reader {
                     self.round(connection)
                 }
                 Err(Trouble::Loss(loss)) => self.begin_after(connection, loss),
-                Err(Trouble::CallError(fault)) => return Some(fault),
+                Err(Trouble::CallError(fault)) => {
+                    self.answer.reduce();
+                    return Some(fault);
+                }
             }
         }
     }
@@ -156,15 +166,16 @@ impl Reader {
         let stream = &keys.stream;
         let refused = |fault| Trouble::of(fault, &pointer.epoch);
         connection.set_read_timeout(HISTORY_ANSWER)?;
+        let asked = self.answer.entries();
         let (before, retained, info, first) = if std::mem::take(&mut self.has_missed_changes) {
-            let command = state::read_command(&keys, HISTORY_CHUNK);
+            let command = state::read_command(&keys, asked);
             let (retained, info, first) = connection.call::<(Contents, Info, _)>(&command).map_err(refused)?;
             (None, retained, info, first)
         } else {
             let read_info = cmd("XINFO").arg("STREAM").arg(stream).clone();
             let before = connection.call::<Info>(&read_info).map_err(refused)?.last;
-            let retained = Contents::read(connection, &keys.state).map_err(refused)?;
-            let read_first = cmd("XRANGE").arg(stream).arg("-").arg("+").arg("COUNT").arg(HISTORY_CHUNK).clone();
+            let retained = Contents::read(connection, &keys.state, &mut self.answer).map_err(refused)?;
+            let read_first = cmd("XRANGE").arg(stream).arg("-").arg("+").arg("COUNT").arg(asked).clone();
             let [info, first] = connection.calls([&read_info, &read_first])?;
             (Some(before), retained, read(info, &pointer.epoch)?, read::<Vec<Stored>>(first, &pointer.epoch)?)
         };
@@ -192,13 +203,13 @@ impl Reader {
         let before_all = Id { ms: pointer.origin, part: 0 };
         let last = if first.is_empty() { info.last } else { before_all };
         self.position = Some(Position { pointer, keys, last, mark: None, history_end: Some(info.last) });
-        let is_complete = first.len() < HISTORY_CHUNK;
+        let is_complete = first.len() < asked;
         self.take(first)?;
         if is_complete {
             self.finish_history();
             return Ok(());
         }
-        self.read_on(connection, HISTORY_CHUNK)
+        self.read_on(connection)
     }
 
     /// Reports the retained events that are older than the history.
@@ -271,17 +282,19 @@ impl Reader {
 
     /// Reads what follows the last entry until nothing follows. The answer begins with the last entry if nothing after it was
     /// evicted, which XREAD would not show.
-    fn read_on(&mut self, connection: &mut RedisConnection, chunk: usize) -> Result<(), Trouble> {
+    fn read_on(&mut self, connection: &mut RedisConnection) -> Result<(), Trouble> {
         loop {
             let Some(position) = &self.position else { return Ok(()) };
+            let asked = self.answer.entries();
             let mut command = cmd("XRANGE");
-            command.arg(&position.keys.stream).arg(position.last.to_string()).arg("+").arg("COUNT").arg(chunk);
+            command.arg(&position.keys.stream).arg(position.last.to_string()).arg("+").arg("COUNT").arg(asked);
             let refused = |fault| Trouble::of(fault, &position.pointer.epoch);
             let mut list: Vec<Stored> = connection.call(&command).map_err(refused)?;
             if !position.is_last(list.first())? {
                 return Err(Loss::Missed.into());
             }
-            let is_complete = list.len() < chunk;
+            self.answer.adapt(size(&list));
+            let is_complete = list.len() < asked;
             list.remove(0);
             self.take(list)?;
             let position = self.position.as_ref();
@@ -313,16 +326,14 @@ impl Reader {
             }
             return self.look_around(connection);
         }
-        let block = BLOCK.as_millis() as u64;
+        let (block, asked) = (BLOCK.as_millis() as u64, self.answer.entries().min(CHUNK));
         let mut command = cmd("XREAD");
-        command.arg("COUNT").arg(CHUNK).arg("BLOCK").arg(block);
+        command.arg("COUNT").arg(asked).arg("BLOCK").arg(block);
         command.arg("STREAMS").arg(&position.keys.stream).arg(position.last.to_string());
         let streams: Vec<(Value, Vec<Stored>)> = connection.call(&command)?;
         let list: Vec<Stored> = streams.into_iter().flat_map(|(_, list)| list).collect();
-        let bytes: usize =
-            list.iter().filter_map(|stored| stored.event.as_ref()).map(|event| entry::size(&event.draft)).sum();
-        if list.len() >= CHUNK || bytes >= CHUNK_BYTES {
-            return self.read_on(connection, HISTORY_CHUNK);
+        if list.len() >= asked || size(&list) >= CHUNK_BYTES {
+            return self.read_on(connection);
         }
         self.take(list)
     }
@@ -330,14 +341,14 @@ impl Reader {
     /// Looks for a loss, and reads on.
     fn check(&mut self, connection: &mut RedisConnection) -> Result<(), Trouble> {
         let Some(position) = &self.position else { return self.begin_first(connection) };
-        let last = position.last;
+        let (last, asked) = (position.last, self.answer.entries().min(CHUNK));
         self.last_check = Instant::now();
         let [time, state, pointer, info, list] = connection.calls([
             &cmd("TIME"),
             cmd("HGET").arg(&position.keys.state).arg(state::EPOCH), // before the pointer: another hub may replace both
             &self.keys.read_command(),
             cmd("XINFO").arg("STREAM").arg(&position.keys.stream),
-            cmd("XRANGE").arg(&position.keys.stream).arg(last.to_string()).arg("+").arg("COUNT").arg(CHUNK),
+            cmd("XRANGE").arg(&position.keys.stream).arg(last.to_string()).arg("+").arg("COUNT").arg(asked),
         ])?;
         let epoch = &position.pointer.epoch;
         self.set_clock(time);
@@ -346,7 +357,7 @@ impl Reader {
         let info: Info = read(info, epoch)?;
         let mut list: Vec<Stored> = read(list, epoch)?;
         let exists = position.compare_stream(&info, list.first())?;
-        let is_complete = list.len() < CHUNK;
+        let is_complete = list.len() < asked;
         if exists {
             list.remove(0);
         }
@@ -359,7 +370,7 @@ impl Reader {
         self.shared.reporter.update(|status| status.events = info.length);
         self.take(list)?;
         if !is_complete {
-            return self.read_on(connection, HISTORY_CHUNK);
+            return self.read_on(connection);
         }
         // Also if the last entry was deleted by hand, the writer must not wait for it.
         self.shared.update(|state| state.in_flight.read(&[], info.last));

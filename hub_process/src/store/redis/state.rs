@@ -35,6 +35,7 @@
 //! the hash are sequence numbers of the new epoch as well, smaller than those of its stream.
 
 use super::super::{Draft, MemberPart};
+use super::answer_size::AnswerSize;
 use super::connection::{CallError, RedisConnection};
 use super::entry::Id;
 use super::epoch::StreamKeys;
@@ -55,8 +56,6 @@ pub fn read_command(keys: &StreamKeys, entries: usize) -> Cmd {
 
 /// The field that shows whose state the hash is.
 pub const EPOCH: &str = "epoch";
-/// The number of fields that Redis returns at once, about.
-const CHUNK: usize = 1000;
 /// The number of milliseconds that a producer's last count is kept: no command arrives so late.
 const PRODUCER_MS: u64 = 3_600_000;
 
@@ -94,11 +93,16 @@ fn split(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     Some((&bytes[..index], &bytes[index + 1..]))
 }
 
-/// Returns the command that reads a part of the hash.
-pub fn scan_command(key: &str, cursor: &[u8]) -> Cmd {
+/// Returns the command that reads a part of the hash: about so many fields.
+pub fn scan_command(key: &str, cursor: &[u8], fields: usize) -> Cmd {
     let mut command = cmd("HSCAN");
-    command.arg(key).arg(cursor).arg("COUNT").arg(CHUNK);
+    command.arg(key).arg(cursor).arg("COUNT").arg(fields);
     command
+}
+
+/// Returns how many bytes fields and their values have.
+pub fn size(pairs: &[(Vec<u8>, Vec<u8>)]) -> usize {
+    pairs.iter().map(|(field, value)| field.len() + value.len()).sum()
 }
 
 /// Its answer: the cursor, and the fields and values of a part.
@@ -115,10 +119,11 @@ pub struct Contents {
 
 impl Contents {
     /// Reads the hash in parts.
-    pub fn read(connection: &mut RedisConnection, key: &str) -> Result<Self, CallError> {
+    pub fn read(connection: &mut RedisConnection, key: &str, answer: &mut AnswerSize) -> Result<Self, CallError> {
         let (mut contents, mut cursor) = (Self::default(), b"0".to_vec());
         loop {
-            let (next, pairs) = connection.call::<Scanned>(&scan_command(key, &cursor))?;
+            let (next, pairs) = connection.call::<Scanned>(&scan_command(key, &cursor, answer.entries()))?;
+            answer.adapt(size(&pairs));
             contents.take(pairs);
             if next == b"0" {
                 return Ok(contents);
