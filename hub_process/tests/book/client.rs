@@ -1,0 +1,114 @@
+//! A client: it reads what has arrived, and remembers its last id as a browser does.
+
+use crate::trace::{Item, Seen};
+use eventsource_xs::parse::Parser;
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
+use std::time::Instant;
+
+const RETRY: &[u8] = b"retry: ";
+
+#[derive(Default)]
+pub struct Client {
+    pub connection: Option<(TcpStream, Parser)>,
+    pub last_id: String,
+    pub seen: Seen,
+    /// The number of its newest stream.
+    pub stream: u64,
+    /// The last bytes, in which a field `retry` may begin.
+    pub tail: Vec<u8>,
+}
+
+impl Client {
+    pub fn note(&mut self, item: Item) {
+        self.seen.items.push((Instant::now(), item));
+    }
+
+    pub fn open(&mut self, stream: u64, socket: TcpStream) {
+        self.leave();
+        socket.set_nonblocking(true).expect("a socket");
+        self.stream = stream;
+        if self.last_id.is_empty() {
+            self.seen.map.clear();
+        }
+        let after = self.last_id.clone();
+        self.note(Item::Opened { stream, after });
+        self.connection = Some((socket, Parser::new()));
+    }
+
+    /// Closes the connection as somebody who closes a page.
+    pub fn leave(&mut self) {
+        self.read();
+        if self.connection.take().is_some() {
+            self.note(Item::Left);
+        }
+    }
+
+    /// Reads everything that has arrived.
+    pub fn read(&mut self) {
+        let Some((mut socket, mut parser)) = self.connection.take() else { return };
+        let mut room = [0; 16 << 10];
+        let is_open = loop {
+            match socket.read(&mut room) {
+                Ok(0) => break false,
+                Ok(count) => {
+                    parser.feed(&room[..count]).expect("events");
+                    while let Some(event) = parser.next_event() {
+                        self.take(event.event, event.data, event.last_event_id);
+                    }
+                    self.tail.extend_from_slice(&room[..count]);
+                    if self.tail.windows(RETRY.len()).any(|bytes| bytes == RETRY) {
+                        self.note(Item::Retry);
+                        self.tail.clear();
+                    }
+                    self.tail.drain(..self.tail.len().saturating_sub(RETRY.len()));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break true,
+                Err(_) => break false,
+            }
+        };
+        if is_open {
+            self.connection = Some((socket, parser));
+        } else {
+            self.note(Item::Ended);
+        }
+    }
+
+    fn take(&mut self, name: String, data: String, id: String) {
+        if let Some(push) = data.strip_prefix("push ") {
+            let numbers: Vec<u64> = push.split(' ').map(|word| word.parse().expect("a number")).collect();
+            return self.note(Item::Push { stream: numbers[0], number: numbers[1] });
+        }
+        if !id.is_empty() {
+            self.last_id.clone_from(&id);
+        }
+        let mut words = data.split(' ').skip(1);
+        let key = words.next().zip(words.next()).map(|(channel, key)| format!("{channel} {key}"));
+        match (&*name, key) {
+            ("gap", _) => self.seen.map.clear(),
+            ("set", Some(key)) => drop(self.seen.map.insert(key, data.clone())),
+            ("forget", Some(key)) => drop(self.seen.map.remove(&key)),
+            ("join", _) => drop(self.seen.map.insert(format!("room {data}"), data.clone())),
+            ("leave", _) => drop(self.seen.map.remove(&format!("room {data}"))),
+            _ => {}
+        }
+        self.note(match &*name {
+            "position" => Item::Position(id),
+            "gap" => Item::Gap { id, reason: data },
+            _ => Item::Event { id, name, data },
+        });
+    }
+
+    /// True if its stream has begun: it knows where it is.
+    pub fn has_begun(&self) -> bool {
+        let items = self.seen.items.iter().rev().map(|(_, item)| item);
+        self.connection.is_some()
+            && items
+                .take_while(|item| !matches!(item, Item::Opened { .. }))
+                .any(|item| matches!(item, Item::Position(_) | Item::Gap { .. } | Item::Event { .. }))
+    }
+
+    pub fn has(&self, wanted: &str) -> bool {
+        self.seen.items.iter().rev().any(|(_, item)| matches!(item, Item::Event { data, .. } if data == wanted))
+    }
+}

@@ -1,0 +1,436 @@
+//! An episode: operations of all capabilities, drawn at random, with a process that dies, stops and is upgraded in their midst.
+
+use crate::client::Client;
+use crate::support::{gone, in_file, kill, stream_settings, tcp, Scene};
+use crate::trace::{place, Change, Outcome, Publish, Rest, Seen, Stream, Trace, MOST};
+use crate::world::{pass, Worker, World};
+use eventsource_xs::event::{EventName, Field, Text, Unsequenced};
+use eventsource_xs::hub::{
+    Access, Announcement, EndRequest, MemberRequest, OnSlow, Presence, Publication, Retain, StartPoint, Statement,
+    SubscribeRequest, Topic,
+};
+use eventsource_xs::remote::{Act, Subscribed};
+use eventsource_xs::runtime::{monotonic, OpenOptions, Pushed, StreamHandle};
+use eventsource_xs::stream::{Reason, Settings};
+use eventsource_xs::wire::{Call, VERSION};
+use eventsource_xs::ErrorCode;
+use fastrand::Rng;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+pub const CHANNELS: [&str; 3] = ["a", "b", "c"];
+const KEYS: [&str; 3] = ["x", "y", "z"];
+const MEMBERS: [&str; 3] = ["ann", "bob", "cid"];
+const LABELS: [&str; 2] = ["user 1", "user 2"];
+/// A label by which streams are counted begins with a zero byte.
+pub const LIMITS: [&str; 2] = ["\0=ann", "\0=bob"];
+pub const WORKERS: usize = 3;
+pub const CLIENTS: usize = 8;
+/// A client that is told to come back does so within a part of this time.
+const RETRY: Duration = Duration::from_millis(600);
+/// The time within which everything comes to rest.
+pub const AT_REST: Duration = Duration::from_secs(20);
+
+/// How a client behaves: as which member, with which topics.
+#[derive(Clone, Debug)]
+struct Role {
+    channels: Vec<&'static str>,
+    follows_state: bool,
+    member: Option<&'static str>,
+    has_will: bool,
+    label: Option<&'static str>,
+    limit: Option<&'static str>,
+}
+
+pub struct Episode {
+    pub rng: Rng,
+    pub world: World,
+    pub trace: Arc<Mutex<Trace>>,
+    roles: Vec<Role>,
+    pub clients: Vec<Client>,
+    /// Clients that come back at a time, because the server has told them to.
+    pub returning: Vec<(Instant, usize)>,
+    pub streams: u64,
+    pub events: u64,
+    pub disrupts: bool,
+}
+
+fn unsequenced(name: &str, data: &str) -> Unsequenced {
+    let name = EventName::new(Text::from(name)).expect("a name");
+    Unsequenced::of([Field::Event(name), Field::Data(Text::from(data))].into_iter())
+}
+
+fn member(id: &str) -> Box<MemberRequest> {
+    Box::new(MemberRequest {
+        channel: b"room"[..].into(),
+        id: id.as_bytes().into(),
+        join: unsequenced("join", id),
+        leave: unsequenced("leave", id),
+        ..MemberRequest::default()
+    })
+}
+
+fn will(stream: u64) -> Box<Announcement> {
+    Box::new(Announcement {
+        channel: b"room"[..].into(),
+        key: Box::default(),
+        retain: Retain::No,
+        event: unsequenced("will", &format!("will {stream}")),
+        statement: Statement::Nothing,
+    })
+}
+
+impl Episode {
+    pub fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let (stored, complete) = (rng.bool(), rng.u8(..4) > 0);
+        let trace = Arc::new(Mutex::new(Trace {
+            stored,
+            complete,
+            retry: RETRY,
+            publishes: Vec::new(),
+            clients: Vec::new(),
+            streams: BTreeMap::new(),
+            changes: Vec::new(),
+            rest: Rest::default(),
+            stuck: Vec::new(),
+        }));
+        let events = if complete { 10_000 } else { rng.usize(1..20) };
+        let on_slow = *rng.choice(&[OnSlow::Disconnect, OnSlow::Gap]).expect("one");
+        let with = |scene: &Scene, settings| {
+            let mut settings = if stored { in_file(scene) } else { settings };
+            settings.hub.retention.history.events = events;
+            settings.hub.on_slow = on_slow;
+            settings
+        };
+        let world = World::new(WORKERS, with, &trace);
+        let mut roles: Vec<Role> = (1..CLIENTS)
+            .map(|_| {
+                let mut channels = rng.choose_multiple(CHANNELS, 1 + rng.clone().usize(..CHANNELS.len()));
+                if rng.bool() {
+                    channels.push("room");
+                }
+                let member = rng.choice(MEMBERS).filter(|_| rng.bool());
+                Role {
+                    channels,
+                    follows_state: rng.u8(..3) == 0,
+                    member,
+                    has_will: rng.bool(),
+                    label: rng.choice(LABELS).filter(|_| rng.u8(..3) == 0),
+                    limit: rng.choice(LIMITS).filter(|_| rng.bool()),
+                }
+            })
+            .collect();
+        // One client reads everything, and is always there.
+        let channels = [&CHANNELS[..], &["room"]].concat();
+        roles.push(Role { channels, follows_state: false, member: None, has_will: false, label: None, limit: None });
+        let clients = roles.iter().map(|role| {
+            let seen = Seen { channels: role.channels.clone(), follows_state: role.follows_state, ..Seen::default() };
+            Client { seen, ..Client::default() }
+        });
+        let clients = clients.collect();
+        let mut episode =
+            Self { rng, world, trace, roles, clients, returning: Vec::new(), streams: 0, events: 0, disrupts: true };
+        episode.connect(CLIENTS - 1);
+        episode
+    }
+
+    fn record(&self, from: Instant, change: Change) {
+        self.trace.lock().expect("no panic").changes.push((from, Instant::now(), change));
+    }
+
+    /// One step of the workers and the clients.
+    fn step(&mut self) {
+        let worker = self.rng.usize(..WORKERS);
+        let client = self.rng.usize(..CLIENTS - 1);
+        match self.rng.u8(..100) {
+            0..40 => self.publish(worker),
+            40..50 => self.push(worker),
+            50..75 => self.connect(client),
+            75..90 => self.clients[client].leave(),
+            90..93 => self.release(worker),
+            93 => self.end_label(worker),
+            94 if self.disrupts => self.cut(worker),
+            95 => {
+                self.world.workers[worker].wire.set_longest_piece(*self.rng.choice(&[1, 7, 100, 65_536]).expect("one"))
+            }
+            96 if self.disrupts => self.kill_worker(worker),
+            _ => {}
+        }
+        self.read();
+    }
+
+    /// All clients read what has arrived, and come back if it is time.
+    pub fn read(&mut self) {
+        for at in 0..self.clients.len() {
+            let was_open = self.clients[at].connection.is_some();
+            self.clients[at].read();
+            if was_open && self.clients[at].connection.is_none() {
+                // Three of four come back, soon.
+                let is_auditor = at == CLIENTS - 1;
+                if is_auditor || self.rng.u8(..4) > 0 {
+                    let pause = if is_auditor { 0 } else { self.rng.u64(..RETRY.as_millis() as u64 / 2) };
+                    self.returning.push((Instant::now() + Duration::from_millis(pause), at));
+                }
+            }
+        }
+        let now = Instant::now();
+        let due: Vec<usize> = self.returning.iter().filter(|(at, _)| *at <= now).map(|(_, client)| *client).collect();
+        self.returning.retain(|(at, _)| *at > now);
+        for client in due {
+            if self.clients[client].connection.is_none() {
+                self.connect(client);
+            }
+        }
+    }
+
+    /// Publishes an event. The worker's thread notes the answer.
+    fn publish(&mut self, worker: usize) {
+        self.events += 1;
+        let channel = self.rng.choice(CHANNELS).expect("a channel");
+        let (kind, key, retain) = match self.rng.u8(..4) {
+            0 => ("set", self.rng.choice(KEYS).expect("a key"), Retain::Newest),
+            1 => ("forget", self.rng.choice(KEYS).expect("a key"), Retain::Forget),
+            _ => ("plain", "-", Retain::No),
+        };
+        let once = Some(self.rng.u8(..10)).filter(|_| kind == "plain" && self.rng.u8(..8) == 0);
+        self.publish_as(worker, channel, kind, key, retain, once);
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub fn publish_as(
+        &mut self,
+        worker: usize,
+        channel: &'static str,
+        kind: &'static str,
+        key: &'static str,
+        retain: Retain,
+        once: Option<u8>,
+    ) -> String {
+        let data = format!("{} {channel} {key}", self.events);
+        let told = data.clone();
+        self.world.workers[worker].act(move |worker| {
+            let called = Instant::now();
+            let name = EventName::new(Text::from(kind)).expect("a name");
+            let fields = [Field::Event(name), Field::Data(Text::from(&*data))].into_iter();
+            let once_key = once.map(|once| format!("{once}")).unwrap_or_default();
+            let key_bytes = if kind == "plain" { b"" } else { key.as_bytes() };
+            let publication =
+                Publication { channel: channel.as_bytes(), key: key_bytes, retain, once: once_key.as_bytes(), fields };
+            let mut id = None;
+            let outcome = match worker.hub.publish(publication, Act::Wait, |made| id = Some(place(made))) {
+                Ok(()) => Outcome::Published(id.expect("an id")),
+                Err(error) => match error.code {
+                    ErrorCode::Unavailable => Outcome::Refused,
+                    ErrorCode::Unknown | ErrorCode::Timeout => Outcome::Unknown,
+                    other => panic!("{other:?}: {error}"),
+                },
+            };
+            let returned = Instant::now();
+            let worker_number = worker.number;
+            let publish = Publish { worker: worker_number, channel, key, kind, once, data, called, returned, outcome };
+            worker.trace.lock().expect("no panic").publishes.push(publish);
+        });
+        told
+    }
+
+    /// Pushes an event to a stream of a worker.
+    fn push(&mut self, worker: usize) {
+        let at = self.rng.usize(..CLIENTS);
+        self.world.workers[worker].act(move |worker| {
+            let Some((number, handle)) = worker.streams.iter_mut().nth(at) else { return };
+            let mut trace = worker.trace.lock().expect("no panic");
+            let stream = trace.streams.get_mut(number).expect("a stream");
+            let event = format!("data: push {number} {}\n\n", stream.pushed + 1);
+            if handle.push(event.as_bytes(), false) == Pushed::Taken {
+                stream.pushed += 1;
+            }
+        });
+    }
+
+    /// Opens a stream of a client, which resumes, at a worker.
+    pub fn connect(&mut self, client: usize) {
+        let worker = self.rng.usize(..WORKERS);
+        let role = self.roles[client].clone();
+        let (socket, own) = tcp();
+        self.streams += 1;
+        let number = self.streams;
+        let stream = Stream {
+            client,
+            member: role.member,
+            has_will: role.has_will,
+            label: role.label,
+            limit: role.limit,
+            pushed: 0,
+            asked: None,
+        };
+        self.trace.lock().expect("no panic").streams.insert(number, stream);
+        self.clients[client].open(number, own);
+        let last_id = self.clients[client].last_id.clone();
+        let (may_wait, in_handler) = (self.rng.bool(), self.rng.bool());
+        self.world.workers[worker].act(move |worker| {
+            let (asked, asked_at) = (Instant::now(), monotonic());
+            // As EventSource::XS::Hub::App does, before the response begins.
+            if role.limit.is_some_and(|limit| !worker.reserve(limit, MOST)) {
+                return;
+            }
+            let opening = OpenOptions {
+                socket: Some(socket),
+                head: b"",
+                content: b"",
+                body: Default::default(),
+                settings: Settings { retry: RETRY, ..stream_settings() },
+                waits: false,
+                ends_with_handle: false,
+                interpreter: 0,
+                max_streams: 1000,
+                handler_limit: None,
+                may_wait,
+                members_of: None,
+            };
+            let mut handle = StreamHandle::open(opening).map_err(|(error, _)| error).expect("a reactor");
+            let presence = Presence { member: role.member.map(member), will: role.has_will.then(|| will(number)) };
+            let labels = role.label.iter().chain(&role.limit).map(|label| label.as_bytes().into()).collect();
+            let access = Access { labels, asked_at, ..Access::default() };
+            let request = SubscribeRequest {
+                topics: role.channels.iter().map(|name| Topic::Channel(name.as_bytes().into())).collect(),
+                after: Some(last_id.as_bytes()).filter(|id| !id.is_empty()).map(Into::into),
+                start: if role.follows_state { StartPoint::State } else { StartPoint::Latest },
+                access,
+                presence,
+                ..SubscribeRequest::default()
+            };
+            if in_handler {
+                handle.enter_handler(); // the subscription takes effect when the handler returns
+            }
+            let subscribed = worker.hub.subscribe(&mut handle, request, role.limit.is_some());
+            if let (Ok(Subscribed::Ended), Some(limit)) = (&subscribed, role.limit) {
+                worker.reserve(limit, 0);
+            }
+            match subscribed {
+                Ok(_) => handle.leave_handler(),
+                Err(_) => handle.close(Reason::Application), // as an application does that cannot serve the client
+            }
+            let mut trace = worker.trace.lock().expect("no panic");
+            trace.streams.get_mut(&number).expect("a stream").asked = Some((asked, Instant::now()));
+            worker.streams.insert(number, handle);
+        });
+    }
+
+    /// Lets a worker forget a stream, as a handler does that returns.
+    fn release(&mut self, worker: usize) {
+        let at = self.rng.usize(..CLIENTS);
+        self.world.workers[worker].act(move |worker| {
+            if let Some(number) = worker.streams.keys().copied().nth(at) {
+                worker.streams.remove(&number).expect("a stream").release();
+            }
+        });
+    }
+
+    /// Ends the streams with a label.
+    fn end_label(&mut self, worker: usize) {
+        let label = self.rng.choice(LABELS).expect("a label");
+        self.world.workers[worker].act(move |worker| {
+            let from = Instant::now();
+            let labels = vec![label.as_bytes().into()];
+            let call = Call::EndStreams(EndRequest { labels, topics: Vec::new(), finishes: false });
+            let ended = worker.hub.call(call).is_ok();
+            // An end whose answer is lost may have happened, and only then it is promised.
+            let to = if ended { Instant::now() } else { Instant::now() + Duration::from_secs(3600) };
+            worker.trace.lock().expect("no panic").changes.push((from, to, Change::EndedLabel(label)));
+        });
+    }
+
+    fn cut(&mut self, worker: usize) {
+        let after = self.rng.u16(0..300);
+        let towards_hub = self.rng.bool();
+        self.world.workers[worker].wire.cut(towards_hub, after);
+        self.record(Instant::now(), Change::Cut);
+    }
+
+    /// Ends a worker: its connection and its handles. Another one takes its place.
+    fn kill_worker(&mut self, worker: usize) {
+        self.world.workers[worker].wire.cut(true, 0);
+        self.record(Instant::now(), Change::Cut);
+        self.world.workers[worker].act(Worker::begin_anew);
+    }
+
+    /// Kills the process, or stops it in order, and starts another one.
+    fn die(&mut self, killed: bool) {
+        let from = Instant::now();
+        let Some(pid) = self.world.scene.pid() else { return };
+        if killed {
+            kill(pid);
+        } else {
+            self.world.scene.stop();
+            gone(pid);
+        }
+        for _ in 0..self.rng.usize(..4) {
+            self.step();
+        }
+        self.world.start();
+        self.record(from, Change::Died);
+    }
+
+    /// Upgrades the process. In each phase other things happen: most of all, clients leave and come back.
+    pub fn upgrade(&mut self) {
+        let from = Instant::now();
+        let protocol = (self.rng.u8(..5) == 0).then_some(VERSION);
+        let fails_in = Some(self.rng.usize(..2)).filter(|_| self.rng.u8(..6) == 0);
+        let dies_in = Some(self.rng.usize(..3)).filter(|_| self.rng.u8(..10) == 0);
+        let pid = self.world.scene.pid();
+        let mut upgrade = self.world.begin_upgrade(protocol);
+        let mut is_dead = false;
+        while let Some((phase, gate)) = upgrade.next_phase() {
+            let at = upgrade.phase - 1;
+            for _ in 0..self.rng.usize(..8) {
+                self.step();
+                if phase == "exec" && self.rng.bool() {
+                    let client = self.rng.usize(..CLIENTS - 1);
+                    self.clients[client].leave();
+                }
+            }
+            if let Some(pid) = pid.filter(|_| dies_in == Some(at)) {
+                kill(pid);
+                is_dead = true;
+            }
+            pass(gate, fails_in != Some(at));
+        }
+        let succeeded = upgrade.wait();
+        if is_dead {
+            self.world.start();
+            self.record(from, Change::Died);
+        } else if succeeded {
+            assert_eq!(self.world.scene.pid(), pid, "an upgrade keeps its process");
+            assert_eq!(fails_in, None, "a program that fails is not continued as");
+        } else {
+            assert!(fails_in.is_some(), "the upgrade was refused");
+        }
+        let change = if succeeded { Change::Upgraded } else { Change::NotUpgraded };
+        self.record(from, change);
+    }
+
+    /// Runs the steps.
+    pub fn run(&mut self) {
+        let has_deaths = self.rng.u8(..3) == 0;
+        self.disrupts = self.rng.bool();
+        for _ in 0..4 {
+            for _ in 0..self.rng.usize(10..60) {
+                self.step();
+                std::thread::sleep(Duration::from_micros(self.rng.u64(..2000)));
+            }
+            match self.rng.u8(..10) {
+                0 if has_deaths => self.die(true),
+                1 if has_deaths => self.die(false),
+                2..=8 => {
+                    self.upgrade();
+                    if self.rng.u8(..4) == 0 {
+                        self.upgrade();
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}

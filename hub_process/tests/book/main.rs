@@ -1,0 +1,65 @@
+//! The book: a simulation of the whole over the real hub process. An episode draws operations of all capabilities. The process
+//! is killed, stopped and upgraded in their midst, and the episode writes a trace. The rules of the manuals judge the trace.
+//!
+//! `EVENTSOURCE_XS_SEED=7 EVENTSOURCE_XS_STEPS=20 cargo test --test book` runs 20 episodes from seed 7 on. The processes are
+//! real, so a seed draws the same operations, but the kernel may let them happen in another order.
+//!
+//! - To read a failure, begin with the lines `BROKEN rule` at its end. They name the rule and the stream or the client. Search
+//!   for that number in the trace above, which has everything that happened in the order of time.
+//! - To add a rule, write a function in `rules` that cites the manual, call it in `judge`, and add a lie that it finds to `lies`.
+//! - To add an operation, add a method and its weight to `Episode::step` in `episode`. A worker's part runs in the thread of the
+//!   worker, which notes in the trace what the application was told.
+//! - To add a change of the process, such as an upgrade, add a kind of `Change` to `trace`, and ask in each rule what it excuses.
+
+mod client;
+mod episode;
+mod lies;
+mod rest;
+mod rules;
+#[path = "../support/mod.rs"]
+mod support;
+mod trace;
+mod world;
+
+use episode::Episode;
+use std::time::Instant;
+use support::number;
+use trace::{Publish, Trace};
+
+#[test]
+fn the_rules_of_the_manuals_hold_whatever_happens_to_the_process() {
+    let first = number("EVENTSOURCE_XS_SEED", 1);
+    for seed in first..first + number("EVENTSOURCE_XS_STEPS", 12) {
+        println!("EVENTSOURCE_XS_SEED={seed}");
+        let mut episode = Episode::new(seed);
+        episode.run();
+        episode.rest();
+        episode.judge(seed);
+        if seed % 3 == 0 {
+            episode.drain();
+            episode.judge(seed);
+        }
+    }
+}
+
+/// Prints what happened, in the order of time.
+fn print_trace(trace: &Trace) {
+    let mut lines: Vec<(Instant, String)> = Vec::new();
+    for publish in &trace.publishes {
+        let Publish { worker, kind, data, once, outcome, .. } = publish;
+        lines.push((publish.returned, format!("worker {worker}: {kind} {data:?} {once:?}: {outcome:?}")));
+    }
+    for (at, client) in trace.clients.iter().enumerate() {
+        lines.extend(client.items.iter().map(|(time, item)| (*time, format!("client {at}: {item:?}"))));
+    }
+    for (from, to, change) in &trace.changes {
+        lines.push((*from, format!("{change:?} begins")));
+        lines.push((*to, format!("{change:?} ends")));
+    }
+    lines.sort();
+    let Some(first) = lines.first().map(|(at, _)| *at) else { return };
+    for (at, line) in &lines {
+        println!("{:9.3} {line}", at.duration_since(first).as_secs_f64());
+    }
+    println!("{:?} {:?} stored {} complete {}", trace.streams, trace.rest, trace.stored, trace.complete);
+}

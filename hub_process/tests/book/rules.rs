@@ -1,0 +1,545 @@
+//! The rules: what the manuals promise, judged by a trace. Each has a number, and cites the manual that promises it. A rule says
+//! what must be and what may be; between both is an excuse, which needs its cause in the trace.
+
+use crate::trace::{place, reported, Change, Item, Map, Outcome, Place, Publish, Seen, Stream, Trace, MOST};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+/// A broken rule: its number, and what was seen.
+pub type Broken = (u32, String);
+
+/// Times that a busy machine may take for what takes no time.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// An event as somebody saw it: its channel and name, as far as they are known, and its data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known {
+    channel: String,
+    name: String,
+    data: String,
+}
+
+/// All events by their places.
+type Places = BTreeMap<Place, Known>;
+
+/// Judges a trace. Returns the broken rules.
+pub fn judge(trace: &Trace) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    let places = known_places(trace, &mut broken);
+    publishers_are_told_the_truth(trace, &places, &mut broken);
+    for client in &trace.clients {
+        client_is_sent_each_event_once(client, &places, &mut broken);
+        gaps_have_causes(trace, client, &mut broken);
+        pushes_are_in_order(trace, client, &mut broken);
+        members_alternate(client, &mut broken);
+    }
+    maps_are_the_state(trace, &places, &mut broken);
+    members_are_the_streams(trace, &mut broken);
+    joins_and_leaves_are_those_of_streams(trace, &places, &mut broken);
+    wills_are_published_once(trace, &places, &mut broken);
+    ended_streams_read_no_more(trace, &mut broken);
+    an_upgrade_tells_clients_to_come_back(trace, &mut broken);
+    epochs_change_with_losses_only(trace, &places, &mut broken);
+    subscribers_are_the_streams(trace, &mut broken);
+    free_places_are_given(trace, &mut broken);
+    a_drain_ends_all_streams(trace, &mut broken);
+    broken.extend(trace.stuck.iter().map(|call| (26, format!("{call} did not return in time"))));
+    broken
+}
+
+fn fail(broken: &mut Vec<Broken>, rule: u32, what: impl FnOnce() -> String) {
+    broken.push((rule, what()));
+}
+
+/// The items of a client that carry an id outside of a state that is being sent: there an id is not that of the event.
+fn located(client: &Seen) -> impl Iterator<Item = &(Instant, Item)> {
+    let mut in_state = false;
+    client.items.iter().filter(move |(_, item)| {
+        match item {
+            Item::Opened { after, .. } => in_state = client.follows_state && after.is_empty(),
+            Item::Gap { .. } => in_state = client.follows_state,
+            Item::Position(_) => in_state = false,
+            _ => {}
+        }
+        !in_state
+    })
+}
+
+/// Rule 1 (EventSource::Hub, "IDS"; EventSource::Stores): there is one order for all clients. An id is that of one event, and an
+/// event has one id.
+fn known_places(trace: &Trace, broken: &mut Vec<Broken>) -> Places {
+    let mut places = Places::new();
+    let mut of_data: HashMap<String, Place> = HashMap::new();
+    // A repeated key `once` is answered with the id of its first event.
+    for Publish { channel, kind, data, outcome, .. } in trace.publishes.iter().filter(|of| of.once.is_none()) {
+        let Outcome::Published(place) = outcome else { continue };
+        let known = Known { channel: (*channel).into(), name: (*kind).into(), data: data.clone() };
+        of_data.insert(data.clone(), place.clone());
+        if let Some(other) = places.insert(place.clone(), known).filter(|other| other.data != *data) {
+            fail(broken, 1, || format!("the id {place:?} was given for {data:?} and {:?}", other.data));
+        }
+    }
+    let channels: HashMap<&str, &str> = trace.publishes.iter().map(|of| (&*of.data, of.channel)).collect();
+    for client in &trace.clients {
+        for (_, item) in located(client) {
+            let Item::Event { id, name, data } = item else { continue };
+            let channel = channels.get(&**data).copied().unwrap_or("room");
+            let seen = place(id);
+            let known = Known { channel: channel.into(), name: name.clone(), data: data.clone() };
+            let there = places.entry(seen.clone()).or_insert_with(|| known.clone());
+            if *there != known {
+                fail(broken, 1, || format!("{seen:?} is {known:?} and {there:?}"));
+            }
+            if channels.contains_key(&**data) && *of_data.entry(data.clone()).or_insert_with(|| seen.clone()) != seen {
+                fail(broken, 1, || format!("{data:?} was published twice, at {seen:?} and {:?}", of_data[data]));
+            }
+        }
+    }
+    places
+}
+
+/// Rules 6, 7 and 9 (EventSource::Hub, "publish"): a publisher is told the truth, the events of one thread keep their order, and
+/// a key `once` has one event.
+fn publishers_are_told_the_truth(trace: &Trace, places: &Places, broken: &mut Vec<Broken>) {
+    let seen: BTreeSet<&str> = places.values().map(|known| &*known.data).collect();
+    let mut last: HashMap<(usize, String), u64> = HashMap::new();
+    let mut keys: HashMap<(u8, &str), &Place> = HashMap::new();
+    for publish in &trace.publishes {
+        match &publish.outcome {
+            Outcome::Refused if seen.contains(&*publish.data) => {
+                fail(broken, 6, || format!("{} was refused, and a client received it", publish.data));
+            }
+            Outcome::Published(place) => {
+                if let Some(once) = publish.once {
+                    let first = *keys.entry((once, &place.0)).or_insert(place);
+                    if first != place {
+                        fail(broken, 9, || format!("the key {once} has two events, at {first:?} and {place:?}"));
+                    }
+                    continue;
+                }
+                let last = last.entry((publish.worker, place.0.clone())).or_insert(0);
+                if place.1 <= *last {
+                    fail(broken, 7, || format!("{place:?} of worker {} follows {last}", publish.worker));
+                }
+                *last = place.1;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Rules 2, 4 and 27 (SECURITY.md; EventSource::Hub): a client is sent each event of its channels once and in order, or a gap.
+fn client_is_sent_each_event_once(client: &Seen, places: &Places, broken: &mut Vec<Broken>) {
+    let mut at: Option<Place> = None;
+    // The client's last id says that it is still to receive a gap, or that it was told of one through a number.
+    let (mut owes_gap, mut told_through) = (false, 0);
+    let is_read = |known: &Known| client.channels.iter().any(|channel| *channel == known.channel);
+    for (_, item) in located(client) {
+        let (id, is_told) = match item {
+            Item::Opened { after, .. } => {
+                at = (!after.is_empty()).then(|| place(after));
+                (owes_gap, told_through) = (reported(after) == Some(0), reported(after).unwrap_or(0));
+                continue;
+            }
+            Item::Position(id) => (id, reported(id) == Some(0) || client.follows_state),
+            Item::Gap { id, .. } => (id, true),
+            Item::Event { id, name, data } => {
+                let known = Known { channel: String::new(), name: name.clone(), data: data.clone() };
+                let channel = places.get(&place(id)).map_or(&known, |known| known);
+                if !is_read(channel) {
+                    fail(broken, 27, || format!("{item:?} is not of {:?}", client.channels));
+                }
+                (id, false)
+            }
+            _ => continue,
+        };
+        if id.is_empty() {
+            at = None; // a state begins, whose position follows
+            continue;
+        }
+        let here = place(id);
+        if let (Some(before), false) = (&at, is_told) {
+            let is_event = matches!(item, Item::Event { .. });
+            if owes_gap {
+                fail(broken, 2, || format!("no gap at {item:?}"));
+            } else if before.0 != here.0 {
+                fail(broken, 2, || format!("another epoch without a gap at {item:?}, after {before:?}"));
+            } else if before.1 > here.1 || is_event && before.1 == here.1 {
+                fail(broken, 4, || format!("not in order at {item:?}, after {before:?}"));
+            } else {
+                let between = places.range(before.clone()..here.clone());
+                let is_missed = |place: &Place| *place != *before && place.1 > told_through;
+                let missed: Vec<_> = between.filter(|(place, known)| is_missed(place) && is_read(known)).collect();
+                if !missed.is_empty() {
+                    fail(broken, 2, || format!("missed at {item:?}: {missed:?}"));
+                }
+            }
+        }
+        owes_gap = reported(id) == Some(0) && matches!(item, Item::Position(_));
+        told_through = reported(id).unwrap_or(0);
+        at = Some(here);
+    }
+}
+
+/// Rule 3 (EventSource::Hub, "GAPS"): a gap has a cause: an eviction, or a loss of the history.
+fn gaps_have_causes(trace: &Trace, client: &Seen, broken: &mut Vec<Broken>) {
+    let lost = |at: Instant| trace.has_change(trace.publishes[0].called, at, |change| matches!(change, Change::Died));
+    for (at, item) in &client.items {
+        let Item::Gap { reason, .. } = item else { continue };
+        let has_cause = match &**reason {
+            r#"{"reason":"unknown"}"# => !trace.stored && lost(*at),
+            _ => !trace.complete || !trace.stored && lost(*at),
+        };
+        if !has_cause {
+            fail(broken, 3, || format!("{item:?} has no cause"));
+        }
+    }
+}
+
+/// Rule 5: what is pushed to a stream arrives once and in order.
+fn pushes_are_in_order(trace: &Trace, client: &Seen, broken: &mut Vec<Broken>) {
+    let mut last: HashMap<u64, u64> = HashMap::new();
+    for (_, item) in &client.items {
+        let Item::Push { stream, number } = item else { continue };
+        let before = last.insert(*stream, *number).unwrap_or(0);
+        if *number != before + 1 || *number > trace.streams[stream].pushed {
+            fail(broken, 5, || format!("push {number} to stream {stream} follows {before}"));
+        }
+    }
+}
+
+/// Rule 11 (EventSource::Presence): on a page without a gap join and leave of a member alternate.
+fn members_alternate(client: &Seen, broken: &mut Vec<Broken>) {
+    if !client.channels.contains(&"room") {
+        return;
+    }
+    let mut here: HashMap<&str, bool> = HashMap::new();
+    for (_, item) in &client.items {
+        match item {
+            Item::Gap { .. } => here.clear(),
+            Item::Opened { after, .. } if after.is_empty() => here.clear(),
+            Item::Event { name, data, .. } if name == "join" || name == "leave" => {
+                let joins = name == "join";
+                if here.insert(data, joins) == Some(joins) {
+                    fail(broken, 11, || format!("{name} of {data} twice"));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Rule 10 (EventSource::Hub, "STATE"): the map of each page is that of a page that begins now, and that of all that was
+/// published.
+fn maps_are_the_state(trace: &Trace, places: &Places, broken: &mut Vec<Broken>) {
+    let fresh = &trace.rest.fresh_map;
+    for client in trace.rest.open.iter().map(|at| &trace.clients[*at]).filter(|client| client.follows_state) {
+        let is_read = |key: &str| client.channels.iter().any(|channel| key.split(' ').next() == Some(channel));
+        let expected: Map =
+            fresh.iter().filter(|(key, _)| is_read(key)).map(|(key, data)| (key.clone(), data.clone())).collect();
+        if client.map != expected {
+            fail(broken, 10, || format!("a page has {:?}, and a new one {expected:?}", client.map));
+        }
+    }
+    let Some((epoch, _)) = places.keys().next_back() else { return };
+    let seen: BTreeSet<&str> = places.values().map(|known| &*known.data).collect();
+    let uncertain: BTreeSet<String> = trace
+        .publishes
+        .iter()
+        .filter(|of| of.outcome == Outcome::Unknown && !seen.contains(&*of.data))
+        .map(|of| format!("{} {}", of.channel, of.key))
+        .collect();
+    let last = trace.publishes.iter().rev().find_map(|of| match &of.outcome {
+        Outcome::Published(place) => Some(&place.0),
+        _ => None,
+    });
+    let epoch = last.unwrap_or(epoch);
+    let mut expected: BTreeMap<String, &str> = BTreeMap::new();
+    for (_, known) in places.iter().filter(|(place, _)| place.0 == *epoch) {
+        let key = known.data.split(' ').skip(1).take(2).collect::<Vec<_>>().join(" ");
+        match &*known.name {
+            "set" => drop(expected.insert(key, &known.data)),
+            "forget" => drop(expected.remove(&key)),
+            _ => {}
+        }
+    }
+    let found = fresh.iter().filter(|(key, _)| !key.starts_with("room ") && !uncertain.contains(*key));
+    let found: BTreeMap<String, &str> = found.map(|(key, data)| (key.clone(), &**data)).collect();
+    expected.retain(|key, _| !uncertain.contains(key));
+    if found != expected {
+        fail(broken, 10, || format!("a new page has {found:?}, and published was {expected:?}"));
+    }
+}
+
+/// Rule 11: the members at rest are those of the open streams, with their numbers of streams.
+fn members_are_the_streams(trace: &Trace, broken: &mut Vec<Broken>) {
+    let mut expected: BTreeMap<String, u32> = BTreeMap::new();
+    for client in &trace.rest.open {
+        if let Some(member) = trace.newest_stream(*client).and_then(|stream| stream.member) {
+            *expected.entry(member.into()).or_default() += 1;
+        }
+    }
+    if trace.rest.members != expected {
+        fail(broken, 11, || format!("the members are {:?}, and the streams {expected:?}", trace.rest.members));
+    }
+    let listed: BTreeSet<&str> = trace.rest.fresh_map.keys().filter_map(|key| key.strip_prefix("room ")).collect();
+    let expected: BTreeSet<&str> = expected.keys().map(|key| &**key).collect();
+    if listed != expected {
+        fail(broken, 11, || format!("a new page lists {listed:?}, and the members are {expected:?}"));
+    }
+}
+
+/// The life of a stream as its client saw it.
+struct Life<'a> {
+    stream: &'a Stream,
+    number: u64,
+    opened: Instant,
+    /// When its client first saw that it had begun.
+    begun: Option<Instant>,
+    ended: Option<(Instant, &'a Item)>,
+    /// When the next stream of its client had begun.
+    back: Option<Instant>,
+    was_told_to_come_back: bool,
+}
+
+fn lives(trace: &Trace) -> Vec<Life<'_>> {
+    let mut lives: Vec<Life<'_>> = Vec::new();
+    for client in &trace.clients {
+        let first = lives.len();
+        for (at, item) in &client.items {
+            match item {
+                Item::Opened { stream: number, .. } => lives.push(Life {
+                    stream: &trace.streams[number],
+                    number: *number,
+                    opened: *at,
+                    begun: None,
+                    ended: None,
+                    back: None,
+                    was_told_to_come_back: false,
+                }),
+                Item::Left | Item::Ended => lives.last_mut().expect("a stream").ended = Some((*at, item)),
+                Item::Retry => lives.last_mut().expect("a stream").was_told_to_come_back = true,
+                Item::Push { .. } => {}
+                _ => drop(lives.last_mut().expect("a stream").begun.get_or_insert(*at)),
+            }
+        }
+        for at in first + 1..lives.len() {
+            lives[at - 1].back = lives[at].begun;
+        }
+    }
+    lives
+}
+
+impl Life<'_> {
+    /// Returns true if the application may have ended the stream.
+    fn may_be_ended_by_application(&self, trace: &Trace) -> bool {
+        let until = self.ended.map_or(self.opened, |(at, _)| at) + SLACK;
+        self.stream.label.is_some_and(|label| {
+            trace.has_change(self.opened, until, |change| matches!(change, Change::EndedLabel(of) if *of == label))
+        })
+    }
+
+    /// Returns true if an upgrade has ended the stream, as far as its client can know.
+    fn is_ended_by_upgrade(&self, trace: &Trace) -> bool {
+        let Some((at, Item::Ended)) = self.ended else { return false };
+        let is_upgrade = |change: &Change| matches!(change, Change::Upgraded);
+        let was_told = self.was_told_to_come_back && trace.has_change(at - SLACK, at, is_upgrade);
+        was_told && !self.may_be_ended_by_application(trace)
+    }
+
+    /// Returns the span in which the stream was certainly there. It includes the time for which its member waits for its client.
+    fn certain(&self, trace: &Trace) -> Option<(Instant, Option<Instant>)> {
+        let begun = self.begun?;
+        let ended = self.ended.map(|(at, _)| match self.back {
+            Some(back) if self.is_ended_by_upgrade(trace) && back < at + trace.retry => back,
+            _ => at,
+        });
+        Some((begun, ended))
+    }
+}
+
+/// Rules 12 and 25 (EventSource::Presence): a member joins once for each time it has come, and no more.
+fn joins_and_leaves_are_those_of_streams(trace: &Trace, places: &Places, broken: &mut Vec<Broken>) {
+    if trace.changes.iter().any(|(_, _, change)| matches!(change, Change::Died)) {
+        return; // whoever is here joins again, or stays, as the store says
+    }
+    let lives = lives(trace);
+    let members: BTreeSet<&str> = lives.iter().filter_map(|life| life.stream.member).collect();
+    for member in members {
+        let mut spans = Vec::new();
+        let mut most = 0;
+        for life in lives.iter().filter(|life| life.stream.member == Some(member)) {
+            match life.certain(trace) {
+                Some(span) => spans.push(span),
+                None => most += 1,
+            }
+        }
+        spans.sort();
+        let mut through: Option<Option<Instant>> = None;
+        for (from, to) in spans {
+            match through {
+                Some(None) => {}
+                Some(Some(last)) if from <= last => through = Some(to.map(|to| to.max(last))),
+                _ => {
+                    most += 1;
+                    through = Some(to);
+                }
+            }
+        }
+        let joins = places.values().filter(|known| known.name == "join" && known.data == member).count();
+        if joins > most {
+            fail(broken, 12, || format!("{member} joins {joins} times, and was away {most} times at most"));
+        }
+    }
+}
+
+/// Rule 13 (EventSource::Presence, "WILLS"): the will of a stream is published once, unless the application has ended the
+/// stream, or its client is back in time after an upgrade.
+fn wills_are_published_once(trace: &Trace, places: &Places, broken: &mut Vec<Broken>) {
+    let mut wills: HashMap<&str, u32> = HashMap::new();
+    for known in places.values().filter(|known| known.name == "will") {
+        *wills.entry(&known.data).or_default() += 1;
+    }
+    for life in lives(trace).iter().filter(|life| life.stream.has_will) {
+        let found = wills.get(&*format!("will {}", life.number)).copied().unwrap_or(0);
+        let Some((at, how)) = life.ended else {
+            if found > 0 {
+                fail(broken, 13, || format!("the will of stream {} is published, which is open", life.number));
+            }
+            continue;
+        };
+        let since_then =
+            |is: fn(&Change) -> bool| trace.changes.iter().any(|(_, to, change)| *to >= life.opened && is(change));
+        let died = since_then(|change| matches!(change, Change::Died));
+        let by_application = life.may_be_ended_by_application(trace);
+        let is_back = life.back.is_some_and(|back| back < at + trace.retry);
+        let by_upgrade = life.is_ended_by_upgrade(trace);
+        let (least, most) = match how {
+            _ if life.begun.is_none() || died || by_application => (0, 1),
+            Item::Ended if by_upgrade && life.stream.member.is_some() && is_back => (0, 0),
+            Item::Ended if by_upgrade && life.stream.member.is_some() && life.back.is_some() => (0, 1),
+            _ => (1, 1),
+        };
+        // Without all events, nobody may have seen the will.
+        let least = if trace.complete { least } else { 0 };
+        if found < least || found > most {
+            fail(broken, 13, || {
+                format!(
+                    "the will of stream {} is published {found} times, not {least} to {most}: {how:?}, {by_upgrade}",
+                    life.number
+                )
+            });
+        }
+    }
+}
+
+/// Rule 15 (EventSource::Hub, "end"): a stream that the application has ended reads no event that is published afterwards.
+fn ended_streams_read_no_more(trace: &Trace, broken: &mut Vec<Broken>) {
+    for (began, ended, change) in &trace.changes {
+        let Change::EndedLabel(label) = change else { continue };
+        let later: BTreeSet<&str> =
+            trace.publishes.iter().filter(|publish| publish.called > *ended).map(|publish| &*publish.data).collect();
+        for client in &trace.clients {
+            let mut is_meant = false;
+            for (_, item) in &client.items {
+                match item {
+                    Item::Opened { stream, .. } => {
+                        let stream = &trace.streams[stream];
+                        let asked_before = stream.asked.is_some_and(|(_, answered)| answered < *began);
+                        is_meant = stream.label == Some(*label) && asked_before;
+                    }
+                    Item::Event { data, .. } if is_meant && later.contains(&**data) => {
+                        fail(broken, 15, || format!("{data} reached a stream with the label {label}, which was ended"));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// Rule 22 (SECURITY.md): an upgrade ends no stream without telling its client to come back.
+fn an_upgrade_tells_clients_to_come_back(trace: &Trace, broken: &mut Vec<Broken>) {
+    for life in lives(trace) {
+        let Some((at, Item::Ended)) = life.ended else { continue };
+        let ends_it = |change: &Change| match change {
+            Change::Upgraded | Change::NotUpgraded => false,
+            Change::EndedLabel(label) => life.stream.label == Some(label),
+            Change::Died | Change::Drained(_) | Change::Cut => true,
+        };
+        let only_upgrades = !trace.has_change(life.opened, at + SLACK, ends_it);
+        if only_upgrades && trace.complete && life.begun.is_some() && !life.was_told_to_come_back {
+            fail(broken, 22, || format!("stream {} ends without a word", life.number));
+        }
+    }
+}
+
+/// Rule 25 (EventSource::Stores): a hub in memory begins another epoch when its process dies; nothing else does.
+fn epochs_change_with_losses_only(trace: &Trace, places: &Places, broken: &mut Vec<Broken>) {
+    let epochs: BTreeSet<&str> = places.keys().map(|(epoch, _)| &**epoch).collect();
+    let deaths = trace.changes.iter().filter(|(_, _, change)| matches!(change, Change::Died)).count();
+    let most = if trace.stored { 1 } else { 1 + deaths };
+    if epochs.len() > most {
+        fail(broken, 25, || format!("there are the epochs {epochs:?}, and the process has died {deaths} times"));
+    }
+}
+
+/// Rule 28: the hub counts the subscribers of each channel that have open streams.
+fn subscribers_are_the_streams(trace: &Trace, broken: &mut Vec<Broken>) {
+    for (channel, counted) in &trace.rest.subscribers {
+        let readers =
+            trace.rest.open.iter().filter(|client| trace.clients[**client].channels.contains(channel)).count();
+        if *counted != readers as u64 {
+            fail(broken, 28, || format!("{counted} subscribers of {channel}, and {readers} readers"));
+        }
+    }
+}
+
+/// Rule 19 (EventSource::Hub, "max_streams_per"): a limit has a free place if fewer streams are open than it allows.
+fn free_places_are_given(trace: &Trace, broken: &mut Vec<Broken>) {
+    let mut open: BTreeMap<&str, usize> = BTreeMap::new();
+    for stream in trace.streams.values() {
+        open.extend(stream.limit.map(|limit| (limit, 0)));
+    }
+    for client in &trace.rest.open {
+        let newest = trace.newest_stream(*client);
+        if let Some(limit) = newest.and_then(|stream| stream.limit) {
+            *open.entry(limit).or_default() += 1;
+        }
+    }
+    let may_expire = |change: &Change| matches!(change, Change::Died | Change::Cut);
+    if trace.changes.iter().any(|(_, _, change)| may_expire(change)) {
+        return; // a reservation of a worker that has lost its hub expires after ten seconds
+    }
+    for (limit, open) in open {
+        if trace.rest.free.contains(&limit) != (open < MOST) {
+            fail(broken, 19, || {
+                format!("{open} streams of {limit} are open, and these have a place: {:?}", trace.rest.free)
+            });
+        }
+    }
+}
+
+/// Rule 18 (EventSource::Hub, "drain"): streams end within the time, and later ones at once. Each client is told to come back.
+fn a_drain_ends_all_streams(trace: &Trace, broken: &mut Vec<Broken>) {
+    let drained = trace.changes.iter().find_map(|(_, to, change)| match change {
+        Change::Drained(within) => Some((*to, *within)),
+        _ => None,
+    });
+    let Some((from, within)) = drained else { return };
+    if trace.changes.iter().any(|(began, _, change)| *began > from && matches!(change, Change::Died)) {
+        return; // the next process is not drained
+    }
+    for life in lives(trace).iter().filter(|life| life.ended.is_none_or(|(at, _)| at > from)) {
+        let number = life.number;
+        let end = (from + within).max(life.opened) + SLACK;
+        match life.ended {
+            None => fail(broken, 18, || format!("stream {number} is open")),
+            Some((at, _)) if at > end => fail(broken, 18, || format!("stream {number} ends {:?} late", at - end)),
+            Some((_, Item::Ended)) if !life.was_told_to_come_back && life.stream.asked.is_some() => {
+                fail(broken, 18, || format!("the client of stream {number} is not told to come back"));
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The trace of an episode: what publishers were told, what clients received, and what happened to the process. The rules judge
+//! only this, as an application and its clients could.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// An event's place: the hub's epoch, and its number there.
+pub type Place = (String, u64);
+
+/// The answer that a publisher received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Published(Place),
+    /// The event was not published.
+    Refused,
+    /// The event may have been published.
+    Unknown,
+}
+
+/// One publish.
+#[derive(Clone, Debug)]
+pub struct Publish {
+    pub worker: usize,
+    pub channel: &'static str,
+    pub key: &'static str,
+    /// The name of the event: `plain`, `set` or `forget`.
+    pub kind: &'static str,
+    pub once: Option<u8>,
+    pub data: String,
+    pub called: Instant,
+    pub returned: Instant,
+    pub outcome: Outcome,
+}
+
+/// One thing that a client saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// The client opened a stream, and sent this id.
+    Opened {
+        stream: u64,
+        after: String,
+    },
+    Position(String),
+    Gap {
+        id: String,
+        reason: String,
+    },
+    Event {
+        id: String,
+        name: String,
+        data: String,
+    },
+    /// An event that was pushed to this stream only.
+    Push {
+        stream: u64,
+        number: u64,
+    },
+    /// The client was told to come back after a time.
+    Retry,
+    /// The client closed its connection.
+    Left,
+    /// The server closed the connection.
+    Ended,
+}
+
+/// A client: its items, each with the time at which it saw it.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    pub channels: Vec<&'static str>,
+    pub follows_state: bool,
+    pub items: Vec<(Instant, Item)>,
+    /// What a page that follows the state has in its map.
+    pub map: Map,
+}
+
+/// The most streams of a limit.
+pub const MOST: usize = 3;
+
+pub type Map = BTreeMap<String, String>;
+
+/// What an application knows of a stream.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    pub client: usize,
+    pub member: Option<&'static str>,
+    pub has_will: bool,
+    pub label: Option<&'static str>,
+    /// The limit by which it is counted.
+    pub limit: Option<&'static str>,
+    /// The number of events that were pushed to it.
+    pub pushed: u64,
+    /// The worker asked the hub to subscribe it in this time.
+    pub asked: Option<(Instant, Instant)>,
+}
+
+/// Something that happens to the hub.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// The process was killed or stopped, and another one began.
+    Died,
+    /// The process continued as another program.
+    Upgraded,
+    /// An upgrade was refused.
+    NotUpgraded,
+    /// The streams with this label were ended.
+    EndedLabel(&'static str),
+    /// The hub was drained within a time.
+    Drained(Duration),
+    /// A worker lost its connection.
+    Cut,
+}
+
+/// The state of the hub when nothing happens any more.
+#[derive(Clone, Debug, Default)]
+pub struct Rest {
+    /// The members and their numbers of streams.
+    pub members: BTreeMap<String, u32>,
+    /// The clients whose streams are open.
+    pub open: Vec<usize>,
+    /// The subscribers of each channel, as the hub counts them.
+    pub subscribers: BTreeMap<&'static str, u64>,
+    /// The map of a page that has just begun.
+    pub fresh_map: Map,
+    /// The limits that have a free place, as the hub says.
+    pub free: Vec<&'static str>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// True if the hub has a file.
+    pub stored: bool,
+    /// True if nothing is evicted: the bounds are wider than an episode.
+    pub complete: bool,
+    pub retry: Duration,
+    pub publishes: Vec<Publish>,
+    pub clients: Vec<Seen>,
+    pub streams: BTreeMap<u64, Stream>,
+    pub changes: Vec<(Instant, Instant, Change)>,
+    pub rest: Rest,
+    /// Calls that did not return in time.
+    pub stuck: Vec<String>,
+}
+
+impl Trace {
+    /// Returns the newest stream of a client.
+    pub fn newest_stream(&self, client: usize) -> Option<&Stream> {
+        self.streams.values().rev().find(|stream| stream.client == client)
+    }
+
+    /// Returns true if a change of a kind overlaps a span.
+    pub fn has_change(&self, from: Instant, to: Instant, is: impl Fn(&Change) -> bool) -> bool {
+        self.changes.iter().any(|(began, ended, change)| *began <= to && *ended >= from && is(change))
+    }
+}
+
+/// Returns the place that an id stands for.
+pub fn place(id: &str) -> Place {
+    let mut parts = id.split('-');
+    let epoch = parts.next().expect("an epoch").to_owned();
+    (epoch, parts.next().and_then(|seq| seq.parse().ok()).unwrap_or_else(|| panic!("an id: {id:?}")))
+}
+
+/// Returns the number through which a client with this id needs no gap; 0 if it still needs one.
+pub fn reported(id: &str) -> Option<u64> {
+    id.split('-').nth(2).and_then(|number| number.parse().ok())
+}
