@@ -293,10 +293,16 @@ impl Server {
         }
     }
 
+    /// Returns how many workers keep the streams. The workers that were handed over count as one until they are taken over: a
+    /// worker that connects meanwhile is not the first.
+    fn workers(&self) -> usize {
+        self.peers.workers() + usize::from(self.arrival.is_waiting())
+    }
+
     fn update_lifetime(&mut self, now: Instant) {
         // An event that waits for the store is worth as much as a worker.
-        let waits = self.arrival.is_waiting() || self.current.stored().is_some_and(|stored| stored.has_waiting());
-        let workers = self.peers.workers() + usize::from(waits);
+        let waits = self.current.stored().is_some_and(|stored| stored.has_waiting());
+        let workers = self.workers() + usize::from(waits);
         match self.lifetime.update(workers, self.streams.count(), self.peers.take_use(), now) {
             Some(DueAction::EndStreams) => self.streams.end_all_with_retry(),
             // A command that is connected may be about to publish.
@@ -434,7 +440,7 @@ impl Server {
         held.sort_unstable(); // in the order in which they have begun
         held.into_iter().for_each(|id| streams.release(id));
         requests::announce_holders(peers, leases.resign_all(token));
-        if peers.workers() == 0 {
+        if self.workers() == 0 {
             self.current.release_claims();
         }
     }

@@ -53,7 +53,7 @@ fn greet(server: &mut Server, from: u64, frame: Frame<'_>, now: Instant) -> Resu
 
 /// Carries out the greetings that were held, if no worker is left, or if they have waited long enough: these are refused.
 pub(super) fn greet_waiting(server: &mut Server, now: Instant) {
-    let is_free = server.peers.workers() == 0;
+    let is_free = server.workers() == 0;
     if !is_free && !server.peers.is_sweep_due(now) {
         return;
     }
@@ -124,13 +124,12 @@ fn take_settings(server: &mut Server, given: &NamedSettings) -> Result<bool, Fai
 
 /// Counts a worker. Where none was, those that were drained have gone.
 fn add_worker(server: &mut Server, token: u64) {
-    let Server { peers, current, .. } = server;
-    if peers.workers() == 0 {
-        if let Some(hub) = &mut current.hub {
+    if server.workers() == 0 {
+        if let Some(hub) = &mut server.current.hub {
             hub.end_drain();
         }
     }
-    peers.add_worker(token);
+    server.peers.add_worker(token);
 }
 
 /// Takes a connection for calls of a worker. It can do with one.
