@@ -6,7 +6,8 @@
 // hello      tab to stream          place and seed of the replica;  the welcome, when the stream is open and knows what the
 //                                   to a worker key, request, tab   tab lacks; until then its state. elsewhere, if the tab is
 //                                                                   of another user. The seed, which a BroadcastChannel has
-//                                                                   not, is what a stream begins with
+//                                                                   not, is what a stream begins with. isSettled: the stream
+//                                                                   begins there after its next event only
 // call       tab to stream          call: 'renew', 'wake', 'ask'    an empty message; the response and the wait for the next
 //                                                                   one end, or that wait, or nothing
 // bye        tab to worker          bye                             the stream ends if it was the last tab

@@ -17,6 +17,7 @@ export class Replica {
   owner;                                  // whose stream it is
   line;                                   // what counts together: a gap begins another line
   mark;                                   // of the last event: positions follow it, which a replay does not repeat
+  isCurrent;                              // the hub has said that nothing has come after the last event
   count = 0;                              // events with an id of their own
   hasPositions = false;                   // its server sends them, as a hub does
 
@@ -55,6 +56,7 @@ export class Replica {
     this.last = id;
     this.inState = type === position ? undefined : entry.inState;
     this.hasPositions ||= !type || type === position;
+    if (id !== prev || entry.line) this.isCurrent = !this.isEvent(entry) && !entry.line && !entry.inState;
     if (id !== prev && this.isEvent(entry)) {
       this.count++;
       this.mark = markOf(entry);

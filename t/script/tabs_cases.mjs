@@ -80,6 +80,33 @@ const CASES = {
     ];
   },
 
+  // One has the last event as it came, the other one as a part of the state. Then there are positions only.
+  async 'pages that have begun apart, while another channel is busy'(hasWorker) {
+    const {server, browser, open, pass, publish} = begin({hasState: true, hasWorker, keepalive: 5});
+    const early = open();
+    await pass(5);
+    publish(3, at => ({key: `k${at}`}));
+    await pass(1);
+    browser.freeze(early);
+    publish(1, {isElsewhere: true});
+    const late = open();
+    await pass(5);
+    browser.thaw(early);
+    await pass(1);
+    const before = server.requests;
+    for (let count = 0; count < 60; count++) {
+      publish(1, {isElsewhere: true});
+      await pass(1);
+    }
+    const requests = server.requests - before;
+    publish(1);
+    await pass(10);
+    return [
+      [requests < 6 || requests, true],
+      [[early, late].map(({received}) => received.at(-1)), ['1-65', '1-65']],
+    ];
+  },
+
   // It comes back without an id, and to the stream of the other user's tab before the head of that has come.
   async 'a page is restored when another user has logged in'(hasWorker) {
     const {browser, open, pass, publish} = begin({hasWorker});

@@ -40,6 +40,7 @@ export class Hub extends EventTarget {
   term = 0;                               // of the elected tab
   #replica;
   #isFollowing;
+  #isSettled;                             // it lacked nothing when the stream began elsewhere
   #link;                                  // to the shared stream: how to send to it, and how to leave
   #transports;                            // the first one is in use
   #timer;
@@ -139,7 +140,7 @@ export class Hub extends EventTarget {
 
   // The methods below are for the transports.
   get hello() {
-    return { ...this.#replica, seed: this.#replica.seed };
+    return { ...this.#replica, isSettled: this.#isSettled, seed: this.#replica.seed };
   }
 
   greet() {
@@ -171,6 +172,7 @@ export class Hub extends EventTarget {
         if (this.readyState === CLOSED) return;
         if (!welcome && !this.#isNext(entry)) {  // others are missing, or the tab is ahead
           this.#isFollowing = false;
+          this.#isSettled = replica.isCurrent;
           this.greet();
           break;
         }
@@ -267,7 +269,7 @@ export class Hub extends EventTarget {
     clearTimeout(this.#timer);
     this.#link?.leave(isHidden);
     this.#link = undefined;
-    this.#isFollowing = false;
+    this.#isFollowing = this.#isSettled = false;
   }
 
   // A browser may keep a page that its user has left: its stream ends, and is joined again when the user comes back.

@@ -12,6 +12,7 @@ export class SharedStream {
   #reader;
   #waiting = new Map();
   #isNew;                                 // no head has come
+  #isQuiet;                               // nor an event
   #state;                                 // what tabs are told of it; nothing before the first attempt has failed
 
   // send(message, to): to one tab, or to all. It may begin again, where a tab is that comes: the first to come may have been
@@ -28,7 +29,7 @@ export class SharedStream {
   #begin(seed) {
     this.#reader?.close();
     this.#state = {};
-    this.#isNew = true;
+    this.#isNew = this.#isQuiet = true;
     this.#replica = new StreamLog(this.#request, seed);
     this.#replica.last ??= '';
     this.#replica.line ??= newId();
@@ -80,9 +81,11 @@ export class SharedStream {
       if (this.#waiting.get(from) !== message) return;
       // The stream comes to a tab that is ahead of it, unless the hub leaves events out of a replay.
       const isAhead = message.line === replica.line && message.count > replica.count && now() - came < MAX_DELAY;
+      // Positions alone would move the stream to and fro between tabs that lack nothing, but have begun apart.
+      const isSettled = message.isSettled && this.#isQuiet;
       const isFlowing = this.#state.readyState === OPEN && /flowing|polling/.test(this.#reader.flow);
       const isReady = isFlowing && !(replica.inState && replica.isComplete === false);
-      if (!wasReady || !isReady || isAhead) setTimeout(look, 2000, isReady);
+      if (!wasReady || !isReady || isAhead || isSettled) setTimeout(look, 2000, isReady);
       else if (last && (came < this.#mayRestartUntil || replica.hasPositions) && !replica.since(message, true)) {
         if (message.seed) {
           this.#begin(message.seed);
@@ -112,6 +115,7 @@ export class SharedStream {
       const entry = replica.make(event);
       replica.add(entry);
       entries.push(entry);
+      this.#isQuiet &&= !replica.isEvent(entry);
       this.#answerWaiting(entry);         // before a short history has lost it
       if (event.lastEventId === FINISHED) break;
     }
