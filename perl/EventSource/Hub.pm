@@ -686,6 +686,15 @@ the program for L</name>.
 Return L<EventSource::Monitoring/ADMIN PAGE> as a PSGI application. C<allow>, C<hosts> and C<token> are as for L</metrics_app>.
 Pages of other sites are refused.
 
+Let the application ask for the password, also behind a proxy that does: who reaches the application itself needs it, too.
+
+    mount '/admin' => builder {
+        enable 'Auth::Basic', authenticator => \&is_operator;
+        $hub->admin_app(allow => sub { defined $_[0]{REMOTE_USER} }, hosts => ['shop.example']);
+    };
+
+The log says once if C<allow> is code that allows everybody, and a client has come past the proxy.
+
 =head2 drain
 
     $hub->drain(30);

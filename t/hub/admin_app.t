@@ -9,11 +9,13 @@ use EventSource::XS::Hub::Admin::Look;
 use File::Temp   ();
 use JSON::PP     ();
 use MIME::Base64 qw(encode_base64);
+use Plack::Builder;
 use Test::EventSource;
 use Testing::Client;
 use Testing::CommandLine;
-use Testing::Fork   qw(in_child);
-use Testing::Server qw(path);
+use Testing::Fork       qw(in_child);
+use Testing::Server     qw(path);
+use Testing::SourceTree qw(slurp);
 
 Testing::Server->require_or_skip_all('Starman');
 
@@ -55,6 +57,42 @@ my @HERE  = (allow => ['127.0.0.0/8'], token => $TOKEN);
 
 my $hub = EventSource::Hub->new;
 my $app = $hub->admin_app(@HERE);
+
+subtest "behind a proxy's password" => sub {
+    my $hub = EventSource::Hub->new;
+    my ($line) = slurp('perl/EventSource/Hub.pm') =~ /^ {4}(mount '\/admin' => builder \{\n.*?^ {4}\};)$/ms;
+    my $is_operator = sub { return "@_[0, 1]" eq 'ann secret' };
+    no warnings 'once';
+    local *is_operator = $is_operator;
+    my $app   = eval "builder { $line }" or die $@;                                           ## no critic (StringyEval)
+    my %of    = (SCRIPT_NAME => '', HTTP_HOST => 'shop.example', 'psgi.errors' => \*STDERR);
+    my $basic = 'Basic ' . encode_base64('ann:secret', '');
+    my @guest = (HTTP_AUTHORIZATION => undef);
+    is ask($app, '/admin/', %of, @guest)->[0], 401, 'the application asks for it, too';
+    is ask($app, '/admin/', %of, HTTP_AUTHORIZATION => $basic)->[0], 200, 'who has it sees the page';
+    is ask($app, '/admin/', %of, HTTP_AUTHORIZATION => $basic, HTTP_X_FORWARDED_FOR => '192.0.2.7')->[0], 200,
+        'through the proxy, too';
+    is post($app, '/admin/publish', {channel => 'news', data => 1}, %of, HTTP_AUTHORIZATION => $basic)->[0], 200,
+        'and publishes';
+    is post($app, '/admin/publish', {channel => 'news', data => 1}, %of, @guest)->[0], 401, 'nobody else';
+
+    my $logged = sub {
+        my ($allow, %env) = @_;
+        open my $errors, '>', \my $said or die $!;
+        my $app = $hub->admin_app(allow => $allow, hosts => ['shop.example']);
+        ask($app, '/', %of, @guest, REMOTE_ADDR => '198.51.100.7', 'psgi.errors' => $errors, %env) for 1, 2;
+        return $said // '';
+    };
+    my $everybody = sub { return 1 };
+    like $logged->($everybody),
+        qr/\AEventSource::Hub: admin_app allows everybody, and a client of 198[.]51[.]100[.]7 .*\n\z/,
+        'code that allows everybody is logged once when a client comes past the proxy';
+    is $logged->($everybody, @$_), '', "not with @$_"
+        for ['HTTP_X_FORWARDED_FOR', '203.0.113.5'], ['REMOTE_ADDR', '::1'], ['REMOTE_ADDR', '127.0.0.1'],
+        ['REMOTE_ADDR', 'unix'], ['HTTP_AUTHORIZATION', $basic];
+    is $logged->(sub { return $_[0]{REMOTE_ADDR} eq '198.51.100.7' }),           '', 'nor code that allows an address';
+    is $logged->(sub { return $_[0]{HTTP_COOKIE} }, HTTP_COOKIE => 'session=1'), '', 'nor code that looks at a session';
+};
 
 subtest 'the page and its files' => sub {
     for my $case (

@@ -14,6 +14,10 @@ use Sys::Hostname ();
 # Headers with which a proxy says that the client is another one.
 my @FORWARDED = qw(HTTP_FORWARDED HTTP_VIA HTTP_X_FORWARDED_FOR HTTP_X_REAL_IP);
 
+# A request of a stranger: an address that is for manuals, and what each request has.
+my $ANYBODY = '192.0.2.1';
+my $OF_ANY  = qr/\A(?:HTTP_HOST|PATH_INFO|REQUEST_METHOD|SCRIPT_NAME|SERVER_\w+|psgi[.].*)\z/;
+
 # Arguments: the settings of the module that has the method, its options allow, hosts and token, and its name (of).
 sub new {
     my ($class, $settings, %given) = @_;
@@ -24,7 +28,7 @@ sub new {
         if $missing;
     return bless {
         of         => $given{of},
-        is_allowed => _is_allowed($settings, @given{qw(allow of)}),
+        is_allowed => _is_allowed($settings, @given{qw(allow of token)}),
         is_host    => _is_host($settings, $given{hosts}),
         has_token  => _has_token($settings, $given{token}),
     }, $class;
@@ -44,6 +48,14 @@ sub refusal {
 }
 
 # Private functions
+
+# True if no proxy has sent a request of another machine, and nothing says whose it is.
+sub _comes_alone {
+    my $env = shift;
+    return !!0 if grep { defined $env->{$_} } @FORWARDED, qw(HTTP_AUTHORIZATION REMOTE_USER);
+    my $address = EventSource::XS::Address->packed($env->{REMOTE_ADDR}) // return !!0;
+    return $address !~ /\A(?:\x7F|\0{15}\x01\z)/;
+}
 
 # The first bits of an address, after its length in bytes.
 sub _bits {
@@ -70,9 +82,8 @@ sub _has_token {
 
 # Returns a function of the PSGI environment.
 sub _is_allowed {
-    my ($settings, $allow, $of) = @_;
-    return sub { !!$allow->($_[0]) }
-        if ref $allow eq 'CODE';
+    my ($settings, $allow, $of, $token) = @_;
+    return _is_allowed_by_code($settings, $allow, $of, defined $token) if ref $allow eq 'CODE';
     my $elements = $settings->array(allow => $allow, 'addresses');
     my (@blocks, %has_logged);
     for my $text (@$elements) {
@@ -89,6 +100,25 @@ sub _is_allowed {
         my $log = $has_logged{$remedy}++ ? undef : $env->{'psgi.errors'};
         $log->print("$settings->{module}: $of refuses $client $remedy\n") if $log;
         return !!0;
+    };
+}
+
+# As _is_allowed. Code that allows everybody relies on a proxy, which asks for a password: a client that comes past it is logged.
+sub _is_allowed_by_code {
+    my ($settings, $allow, $of, $has_token) = @_;
+    my $is_known = $has_token;
+    return sub {
+        my $env = shift;
+        return !!0 if !$allow->($env);
+        return !!1 if $is_known || $env->{REQUEST_METHOD} ne 'GET' || !_comes_alone($env);
+        $is_known = 1;
+        my %anybody = (REMOTE_ADDR => $ANYBODY, map { /$OF_ANY/ ? ($_ => $env->{$_}) : () } keys %$env);
+        $env->{'psgi.errors'}->print("$settings->{module}: $of allows everybody, and a client of "
+                . EventSource::XS::Address->text($env->{REMOTE_ADDR})
+                . ' has reached the application itself: let only the proxy reach it, or ask for the password here'
+                . " (Plack::Middleware::Auth::Basic)\n")
+            if $env->{'psgi.errors'} && eval { $allow->(\%anybody) };
+        return !!1;
     };
 }
 
