@@ -509,4 +509,11 @@ for my $server (undef, 'Starman') {
     };
 }
 
+subtest_once 'testing, with Test::Mojo' => sub {
+    needs_module('Mojolicious');
+    my $test = Testing::Program->start(['examples/frameworks/mojolicious.t']);
+    ok wait_until(30, sub { $test->has_ended }), 'the test ends';
+    is $test->stop, 0, 'it passes' or diag $test->log;
+};
+
 done_testing;

@@ -196,6 +196,11 @@ cannot. C<hypnotoad> stops a worker after C<accepts> connections, 10,000 by defa
 On an encrypted connection Mojolicious sends the stream, and the memory of a client that does not read is bounded for events of
 a hub only. With C<< native => 1 >> that is an exception.
 
+=head2 Under Test::Mojo
+
+C<get_ok> waits for the end of the response, which a stream does not have. L<EventSource::Cookbook/TEST YOUR APPLICATION> has a
+test that reads a stream meanwhile.
+
 =head2 Under PSGI
 
 The action must respond before it returns. The handler of a stream runs after that, without the controller: read what it needs
