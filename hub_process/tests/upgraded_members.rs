@@ -10,7 +10,7 @@ use eventsource_xs::hub::{Announcement, MemberRequest, Presence, Retain, Stateme
 use eventsource_xs::log::Bounds;
 use eventsource_xs::remote::{upgrade, CallConnection};
 use eventsource_xs::stream::Settings;
-use eventsource_xs::wire::{HubSettings, Open};
+use eventsource_xs::wire::{HubSettings, Open, Request};
 use std::fs;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
@@ -57,8 +57,8 @@ impl Gate {
     }
 }
 
-/// A member without linger, and a will.
-fn presence(id: &str, will: &str) -> Presence {
+/// A member, and a will.
+fn presence(id: &str, will: &str, linger: Duration) -> Presence {
     let unsequenced = |name: &str, data: &str| {
         let name = EventName::new(Text::from(name)).expect("a name");
         Unsequenced::of([Field::Event(name), Field::Data(Text::from(data))].into_iter())
@@ -66,6 +66,7 @@ fn presence(id: &str, will: &str) -> Presence {
     let member = MemberRequest {
         channel: b"room"[..].into(),
         id: id.as_bytes().into(),
+        linger,
         join: unsequenced("join", id),
         leave: unsequenced("leave", id),
         ..MemberRequest::default()
@@ -103,13 +104,17 @@ impl Room {
         }
     }
 
-    /// Opens a stream of a member that reads a channel. Its client comes back after `retry`, or twice that.
+    /// Opens a stream of a member without linger that reads a channel. Its client comes back after `retry`, or twice that.
     fn enter(&mut self, channel: &str, id: &str, will: &str, retry: Duration) -> TcpStream {
+        self.enter_as(channel, presence(id, will, Duration::ZERO), retry)
+    }
+
+    fn enter_as(&mut self, channel: &str, presence: Presence, retry: Duration) -> TcpStream {
         self.streams += 1;
         let (socket, client) = tcp();
         let open = Open::new(self.streams, Settings { retry, ..stream_settings() }, b"");
         self.worker.open(open, socket.as_fd()).expect("a connection");
-        let subscription = SubscribeRequest { presence: presence(id, will), ..topics(channel, None) };
+        let subscription = SubscribeRequest { presence, ..topics(channel, None) };
         self.worker.subscribe(self.streams, subscription).expect("a stream");
         client
     }
@@ -170,6 +175,35 @@ fn a_client_has_its_own_time_to_come_back_however_often_the_hub_is_upgraded() {
         let _late = room.enter("news", "late", "late", LONG);
         assert_eq!(room.told(), ["will leaves", "leave leaves"]);
         drop((away, short));
+    });
+}
+
+#[test]
+fn a_member_that_lingers_leaves_at_its_time_however_often_the_hub_is_upgraded() {
+    Room::each(|mut room| {
+        let client = room.enter_as("news", presence("lingers", "lingers", Duration::from_secs(4)), LONG);
+        read_event(&mut room.page, "lingers");
+        drop(client);
+        assert_eq!(room.members(), ["lingers"]);
+        eventually("it has left", || {
+            room.scene.upgrade();
+            room.members().is_empty()
+        });
+        assert_eq!(room.told(), ["will lingers", "leave lingers"]);
+    });
+}
+
+#[test]
+fn the_member_of_a_stream_without_its_socket_waits_for_the_client() {
+    Room::each(|mut room| {
+        let open = Open::new(99, stream_settings(), b"");
+        room.worker.send(&Request::OpenWithoutSocket(open), None).expect("a connection");
+        let presence = presence("ann", "ann", Duration::ZERO);
+        room.worker.subscribe(99, SubscribeRequest { presence, ..topics("news", None) }).expect("a stream");
+        eventually("she is here", || room.members() == ["ann"]);
+        room.scene.upgrade();
+        let _back = room.enter("news", "ann", "ann", LONG);
+        assert_eq!((room.told(), room.members()), (vec!["join ann".into()], vec!["ann".into()]));
     });
 }
 

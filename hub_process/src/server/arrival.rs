@@ -171,7 +171,7 @@ impl Server {
                 _ => {}
             }
         }
-        self.end_others(known, now);
+        self.end_others(known, now + longest_wait(handed), now);
         self.follow_beginning();
         if let Ok(HandedProcess { program, requesters, .. }) = process_of(handed) {
             let program = Path::new(OsStr::from_bytes(program)).display();
@@ -229,8 +229,9 @@ impl Server {
     }
 
     /// Tells the openers of other streams that these have ended, and lets their members wait until clients may be back. The
-    /// will of one without a member is published now: nobody would know whether its client is back.
-    fn end_others(&mut self, others: BTreeMap<u64, Known>, now: Instant) {
+    /// will of one without a member is published now: nobody would know whether its client is back. One that had no socket yet
+    /// is given the longest time.
+    fn end_others(&mut self, others: BTreeMap<u64, Known>, longest: Instant, now: Instant) {
         let mut away = Vec::new();
         for (number, Known { opener, presences, away: returns, reason, .. }) in (0..).zip(others.into_values()) {
             let reason = reason.unwrap_or(Reason::Server);
@@ -239,10 +240,11 @@ impl Server {
             let has_member = presences.iter().any(|presence| presence.member.is_some());
             let has_will = !presences.is_empty();
             self.apply_presences(id, presences, now);
-            match returns {
-                Some((until, is_back)) if has_member => away.push((id, PresenceChange::Away { until, is_back })),
-                _ if has_will => self.report(id, PresenceChange::Left { is_by_application: false }, now),
-                _ => {}
+            let (until, is_back) = returns.unwrap_or((longest, false));
+            match has_member {
+                true => away.push((id, PresenceChange::Away { until, is_back })),
+                false if has_will => self.report(id, PresenceChange::Left { is_by_application: false }, now),
+                false => {}
             }
         }
         // When all members have their streams, those are known that come later.
