@@ -20,7 +20,7 @@ my %ALSO_PRIVATE = (
     'EventSource::Error'              => [qw(attempt at here new outside own)],
     'EventSource::Framework::Dancer2' => [subs_of_plugins()],
     'EventSource::Hub'                => [
-        qw(absence check_topics clock groups has_process is_unshared relays seal_ticket shown subscribe_by_ticket subscribe_groups type_of)
+        qw(absence check_topics clock groups has_process is_unshared relays seal_ticket shown shows_keys subscribe_by_ticket subscribe_groups type_of)
     ],
     'EventSource::Hub::Lease'      => [qw(is_held_now)],
     'EventSource::Outbox'          => [qw(look)],

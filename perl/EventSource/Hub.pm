@@ -211,6 +211,8 @@ sub to_app {
     return EventSource::XS::Hub::App->new(%{$self->{stream_settings}}, %given, hub => $self)->to_app;
 }
 
+sub shows_keys { return ($_[0]{show_channel} // '') eq 'data' }
+
 sub type_of {
     my ($self, $channel, $event) = @_;
     my $type = ref $event eq 'HASH' ? $event->{event} : undef;

@@ -215,6 +215,7 @@ subtest 'show_channel refuses a node with the name of the gap event only where i
 };
 
 # Which types are reserved depends on the settings in force.
+my @OF_MAPS = qw(count forget join leave update);
 subtest 'reserved types of events' => sub {
     my $post = sub {
         my ($hub_setting, $setting, $node, $event) = @_;
@@ -239,7 +240,16 @@ subtest 'reserved types of events' => sub {
             [position => 'event'],
             'news', {data => 'x', event => 'position'}, 400
         ],
-        ['a stream without them', [position => 'id'], [], 'news', {data => 'x', event => 'position'}, 200],
+        ['a stream without them',      [position => 'id'], [], 'news', {data => 'x', event => 'position'},        200],
+        ['the type of the hub itself', [],                 [], 'news', {data => 'x', event => 'eventsource-hub'}, 400],
+        ['that of the script',         [],                 [], 'news', {data => 'x', event => 'transport'},       400],
+        (map { ["$_, which changes maps", [], [], 'news', {data => 'x', event => $_}, 400] } @OF_MAPS),
+        (
+            map { ["$_, if the hub shows keys", [show_channel => 'data'], [], 'news', {data => 'x', event => $_}, 200] }
+                @OF_MAPS
+        ),
+        ['a node that would be of members', [show_channel => 'event'], [], 'join', {data => 'x'}, 400],
+        ['the node of a hub without types', [],                        [], 'join', {data => 'x'}, 200],
     ) {
         my ($what, @given) = @$row;
         my $status = pop @given;

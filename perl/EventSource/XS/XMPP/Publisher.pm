@@ -69,7 +69,7 @@ sub publish {
 sub key_of { return _key(@{$_[1]}{qw(node id)}) }
 
 # PubSub asks for these. They are the hub's, as its streams are.
-for my $name (qw(gap_event is_unshared position position_event to_app type_of)) {
+for my $name (qw(gap_event is_unshared position position_event shows_keys to_app type_of)) {
     no strict 'refs';    ## no critic (TestingAndDebugging::ProhibitNoStrict)
     *$name = sub {
         my $self = shift;

@@ -120,17 +120,23 @@ sub _is_for_host {
 }
 
 # The reason why readers could mistake an event for one that no publisher sends, or undef. An EventSource dispatches events of
-# its own to the same listeners: open and error (WHATWG HTML, section 9.2.3). At finish clients close their stream for good.
+# its own to the same listeners: open and error (WHATWG HTML, section 9.2.3), and with the script of EventSource::Browser
+# transport. At finish clients close their stream for good. The types of members change the maps of that script, unless the data
+# of events says their keys.
 sub _misleading {
     my ($self, $channel, $event) = @_;
     my $hub  = $self->hub;
     my $type = $hub->type_of($channel, $event) // return undef;
     return "event must not be '$type': an EventSource has an event of that name of its own"
-        if $type eq 'error' || $type eq 'open';
+        if $type =~ /\A(?:error|open|transport)\z/;
     return "event must not be '$type': clients close their stream at that event"
         if $type eq Plack::App::EventSource::Connection->finished_event;
     return "event must not be the name of the hub's event for gaps: choose another, or set gap_event"
         if $type eq $hub->gap_event;
+    return
+        "event must not be '$type': pages take such an event for one of a member or a key, as this hub does not show keys."
+        . q( Choose another, or set show_channel => 'data' on the hub)
+        if $type =~ /\A(?:count|forget|join|leave|update)\z/ && !$hub->shows_keys;
     my $position = $self->position // $hub->position // 'event';
     return "event must not be the name of the hub's event for positions: choose another, or set position_event"
         if $position eq 'event' && $type eq $hub->position_event;
@@ -381,9 +387,10 @@ The body is not UTF-8, or ends before its C<Content-Length>. A field is unknown,
 break in C<event>). C<json> is more than 511 levels deep. C<retry> is more than a day, 86,400,000 milliseconds. C<id> is not
 allowed (L<EventSource::Wire/IDS>).
 
-C<event>, and the name of a node that becomes the type (L<EventSource::Hub/show_channel>), has no control characters, and is
-none of C<error>, C<open>, C<finish>, and the L<gap_event|EventSource::Hub/gap_event> and
-L<position_event|EventSource::Hub/position_event> of these streams.
+C<event>, and the name of a node that becomes the type (L<EventSource::Hub/show_channel>), has no control characters. It is none
+of C<error>, C<open>, C<transport>, C<finish> and C<eventsource-hub>, nor the L<gap_event|EventSource::Hub/gap_event> or
+L<position_event|EventSource::Hub/position_event> of these streams. C<join>, C<update>, C<leave>, C<forget> and C<count> change
+the maps of L<EventSource::Browser>, and need a hub with C<< show_channel => 'data' >>.
 
 =item 411 Length Required
 
