@@ -368,16 +368,16 @@ macro_rules! coded {
             }
         } }
     };
-    (checked $($type:ident { $($field:ident $(by $read:path)?),+ $(; $fixed:ident: $value:expr)? })+) => {$(
+    (checked $($type:ident { $($field:ident $(by $read:path)?),+ $(; $($fixed:ident: $value:expr),+)? })+) => {$(
         impl<'a> $crate::codec::Coded<'a> for $type {
             fn write(&self, to: &mut $crate::codec::Writer<'_>) {
-                let Self { $($field,)+ $($fixed: _)? } = self;
+                let Self { $($field,)+ $($($fixed: _,)+)? } = self;
                 $($crate::codec::Coded::write($field, to);)+
             }
 
             fn read(from: &mut $crate::codec::Reader<'a>) -> Result<Self, $crate::codec::Malformed> {
                 $(let $field = $crate::coded!(@read from $($read)?)?;)+
-                Ok(Self { $($field,)+ $($fixed: $value)? })
+                Ok(Self { $($field,)+ $($($fixed: $value,)+)? })
             }
         }
     )+};

@@ -314,7 +314,7 @@ for my $file (@perl) {
 
 # A capability stands on the public modules, on what reads values and texts for everybody, and on what is named here.
 my %MAY_ALSO_USE = (
-    'EventSource::Client'             => [qw(Signals TCPConnection WeakLink)],
+    'EventSource::Client'             => [qw(Hub::Word Signals TCPConnection WeakLink)],
     'EventSource::Datastar'           => [qw(RequestBody)],
     'EventSource::Outbox'             => [qw(Hub::Calls MetricsApp Share Stream::Child)],
     'EventSource::Server'             => [],

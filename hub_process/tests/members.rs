@@ -8,6 +8,7 @@ mod support;
 use eventsource_xs::event::{EventName, Field, Text, Unsequenced};
 use eventsource_xs::hub::{
     Announcement, MemberData, MemberRequest, Presence, Retain, StartPoint, Statement, SubscribeRequest, Topic,
+    HUB_EVENT,
 };
 use eventsource_xs::parse::{Event, Parser};
 use eventsource_xs::remote::CallConnection;
@@ -76,7 +77,7 @@ impl Page {
                 "update" => assert!(map.insert(id.clone(), value).is_some(), "{id} changes, and is not here"),
                 "leave" => assert!(map.remove(&id).is_some() || is_untold, "{id} leaves, and is not here"),
                 "count" => *number = data.parse().expect("a number"),
-                "position" => {}
+                "position" | HUB_EVENT => {}
                 "message" => return data == last.to_string(),
                 other => panic!("{other}: {data}"),
             }

@@ -6,7 +6,7 @@
 mod support;
 
 use eventsource_xs::event::{EventName, Field, Text};
-use eventsource_xs::hub::{Publication, Retain, StartPoint, SubscribeRequest, Topic};
+use eventsource_xs::hub::{Publication, Retain, StartPoint, SubscribeRequest, Topic, HUB_EVENT};
 use eventsource_xs::parse::{Event, Parser};
 use eventsource_xs::remote::CallConnection;
 use eventsource_xs::wire::{FieldList, HubSettings};
@@ -66,7 +66,7 @@ impl Page {
                     map.clear();
                     return false;
                 }
-                "position" => return false,
+                "position" | HUB_EVENT => return false,
                 "set" => Retain::Newest,
                 "forget" => Retain::Forget,
                 other => {
@@ -215,9 +215,9 @@ fn after_a_restart_what_was_evicted_is_a_gap_and_only_the_state_has_what_is_reta
     let mut worker = scene.client_with(settings);
     for (stream, start, after, expected) in [
         (1, StartPoint::Oldest, None, &["position", "plain"][..]),
-        (2, StartPoint::State, None, &["set", "position"]),
-        (3, StartPoint::State, Some(&ids[0]), &["gap", "set", "position"]),
-        (4, StartPoint::State, Some(&ids[1]), &["plain", "position"]),
+        (2, StartPoint::State, None, &[HUB_EVENT, "set", "position"]),
+        (3, StartPoint::State, Some(&ids[0]), &[HUB_EVENT, HUB_EVENT, "gap", "set", "position"]),
+        (4, StartPoint::State, Some(&ids[1]), &[HUB_EVENT, "plain", "position"]),
         (5, StartPoint::Latest, Some(&ids[0]), &["position", "gap", "plain"]),
     ] {
         let mut client = open(&mut worker, stream, "");

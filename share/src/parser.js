@@ -6,8 +6,9 @@ export class Parser {
   #type = '';
   #id;
   retry;                                  // ms, as the stream said last
-  isState;                                // the state follows, perhaps after a gap
   keepalive;                              // s: a stream that is silent for twice as long does not come through
+  hasId;                                  // the block has an id of its own, as each event of a hub
+  #hasComments;                           // they come through, as the keepalives have to
 
   constructor(onEvent, lastEventId = '', onPosition = () => {}) {
     Object.assign(this, { onEvent, onPosition });
@@ -33,10 +34,10 @@ export class Parser {
     const [, field, value] = /^([^:]*):? ?(.*)/s.exec(line);
     if (field === 'data') this.#data += value + '\n';
     else if (field === 'event') this.#type = value;
-    else if (field === 'id' && !value.includes('\0')) this.#id = value;
+    else if (field === 'id' && !value.includes('\0')) [this.#id, this.hasId] = [value, true];
     else if (field === 'retry' && /^[0-9]+$/.test(value)) this.retry = +value;
-    else if (!field && value === 'state') this.isState = true;
-    else if (!field) this.keepalive = /^keepalive (.+)/.exec(value)?.[1] ?? this.keepalive;
+    else if (field === 'keepalive' && this.#hasComments) this.keepalive = +value || this.keepalive;
+    else if (!field) this.#hasComments = true;
   }
 
   #dispatch() {
@@ -46,5 +47,6 @@ export class Parser {
     this.lastEventId = this.#id;
     if (data) this.onEvent({ type, data: data.slice(0, -1), lastEventId: this.#id });
     else if (this.#id !== before) this.onPosition(this.#id);
+    this.hasId = false;
   }
 }

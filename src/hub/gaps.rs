@@ -16,6 +16,12 @@
 //! position if that has advanced since the last id that the client was sent ([`LastId`]). An id that the application has pushed
 //! to the stream itself is not replaced by a position, because the application resumes that client.
 //!
+//! # The word of the hub
+//!
+//! An event of the type [`HUB_EVENT`] says what a client cannot see in the events themselves: that the state follows, and that
+//! the data of events shows their channels. A client that missed it would lose events or believe a publisher, so it is no
+//! comment, which some proxies drop. Publishers cannot send one (`check_fields`).
+//!
 //! # Blocks
 //!
 //! A block has its fields in the order event, retry, data, id. Some clients take an id when its line arrives (the standard:
@@ -25,6 +31,7 @@ use super::channels::TopicId;
 use super::cursor::{Baseline, Extent, Part, ResumePoint};
 use super::ids::{ClientPosition, LastId};
 use super::logs::Logs;
+use super::sequence::HUB_EVENT;
 #[cfg(doc)]
 use super::OnSlow;
 use super::{Cursor, GapData, Hub, PositionStyle, Settings};
@@ -126,8 +133,8 @@ impl Hub {
         self.gap_block(cursor, Some(here), Gap::Slow)
     }
 
-    /// Returns a `gap` event with a position as its id, and counts it. If the state follows, a comment before it says so: a
-    /// client clears what it knows at a gap, and the application may give the data.
+    /// Returns a `gap` event with a position as its id, and counts it. If the state follows, the hub's word before
+    /// it says so: a client clears what it knows at a gap, and the application may give the data.
     pub(in crate::hub) fn gap_block(
         &mut self,
         cursor: &mut Cursor,
@@ -141,7 +148,7 @@ impl Hub {
         let id = here.map(|here| self.epoch.id(here));
         let gap = block(Some(&self.logs.settings().gap_event), None, Some(&data), id.as_deref()).unwrap_or_default();
         let is_state = cursor.parts().map_or(false, |parts| parts.last_of_state().is_some());
-        OwnBlock::Gap(if is_state { [STATE_COMMENT, &gap].concat() } else { gap })
+        OwnBlock::Gap([hub_word(false, is_state), gap].concat())
     }
 }
 
@@ -323,13 +330,22 @@ impl Logs {
     }
 }
 
-/// The comment that says that the state follows: the first line of a stream, and of a `gap` event.
-pub(in crate::hub) const STATE_COMMENT: &[u8] = b":state\n";
+/// Returns the word of the hub that the data of the stream's events shows their channels, and that the state follows: at the
+/// beginning of a stream, and before a `gap` event. Empty if there is nothing to say.
+pub(in crate::hub) fn hub_word(shows_channels: bool, is_state: bool) -> Vec<u8> {
+    let data = match (shows_channels, is_state) {
+        (false, false) => return Vec::new(),
+        (true, false) => "{\"show_channel\":\"data\"}",
+        (false, true) => "{\"state\":true}",
+        (true, true) => "{\"show_channel\":\"data\",\"state\":true}",
+    };
+    block(Some(HUB_EVENT), None, Some(data), None).unwrap_or_default()
+}
 
 /// A block for one stream's own buffer, which is sent before anything of the logs.
 #[derive(Clone, Debug)]
 pub enum OwnBlock {
-    /// The stream's position, a reconnection time, or both in one block.
+    /// The stream's position, a reconnection time, or both in one block, after the word of the hub.
     Position(Vec<u8>),
     /// A comment that names the channel of the next event.
     Channel(Vec<u8>),

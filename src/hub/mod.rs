@@ -178,7 +178,7 @@ pub use sequence::once_keys::OnceKeys;
 pub use sequence::state_sizes::StateSizes;
 pub use sequence::{
     check_id, check_member, check_once, check_presence, given_ids, refused_member_key, Publication, Sequence,
-    SequencedEvent, FINISHED_ID, MAX_ID_BYTES, STEPS,
+    SequencedEvent, FINISHED_ID, HUB_EVENT, MAX_ID_BYTES, STEPS,
 };
 pub use settings::{ChannelSettings, GapData, OnSlow, Retention, Settings, StateBounds};
 pub use store_status::StoreStatus;

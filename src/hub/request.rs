@@ -98,6 +98,9 @@ pub struct FirstBlock {
     pub keeps_id: bool,
     /// True if each event comes after a comment that [names](crate::hub::Hub::copy_into_buffer) its channel.
     pub names_channels: bool,
+    /// True if the data of events shows their channels, which the stream is told. The owner of the hub knows; no message has
+    /// this.
+    pub shows_channels: bool,
     /// True if another process has sent the block: nothing is sent. No message has this.
     pub is_sent: bool,
 }

@@ -86,6 +86,10 @@ const MAX_PRESENCE_BYTES: usize = 65_536;
 /// 204, and stays away.
 pub const FINISHED_ID: &[u8] = b"eventsource-finished";
 
+/// The type of the event in which a hub says what its clients must not miss (EventSource::Wire). No event of a publisher has it,
+/// so a client may believe what it says.
+pub const HUB_EVENT: &str = "eventsource-hub";
+
 /// Returns the ids among fields, as they are sent.
 pub fn given_ids<'a>(fields: impl Iterator<Item = Field<'a>> + 'a) -> impl Iterator<Item = Vec<u8>> + 'a {
     fields.filter(|field| matches!(field, Field::Id(_))).map(|id| {
@@ -180,7 +184,7 @@ pub fn check_once(given: Option<&[u8]>) -> Result<&[u8], Failure> {
 /// itself, and one that keeps clients away for more than a day.
 ///
 /// If the application gives the data of `gap` events, it means them for readers of its own events, so these may have the
-/// same name. Without settings no name is refused: only the hub process knows those of a named hub, and it checks the event.
+/// same name. Without settings no name of these two is refused: only the hub process knows those of a named hub, and it checks the event.
 /// Fails with `Invalid`.
 fn check_fields<'a>(fields: impl Iterator<Item = Field<'a>>, settings: Option<&Settings>) -> Result<(), Failure> {
     let is_gap = |name: EventName<'_>, settings: &Settings| {
@@ -193,6 +197,10 @@ fn check_fields<'a>(fields: impl Iterator<Item = Field<'a>>, settings: Option<&S
         |what| format!("event must not be the name of the hub's event for {what}: choose another, or set ");
     for field in fields {
         match (field, settings) {
+            (Field::Event(name), _) if is_sent_as(name.text(), HUB_EVENT) => {
+                let why = "clients take it for the word of the hub itself; choose another";
+                return Err(Failure::invalid("event", format!("event must not be '{HUB_EVENT}': {why}")));
+            }
             (Field::Event(name), Some(settings)) if is_gap(name, settings) => {
                 return Err(Failure::invalid("event", is_name_of("gaps") + "gap_event"));
             }

@@ -269,6 +269,7 @@ impl Hub {
                 retry: None,
                 keeps_id: cursor.last_id.is_pushed(),
                 names_channels: cursor.names_channels,
+                shows_channels: false,
                 is_sent: true,
             },
             access: Access { labels, max_age, ..Access::default() },

@@ -4,7 +4,7 @@
 
 use super::channels::{SubscriberList, TopicId, Topics};
 use super::cursor::{ClientId, Extent, Part, ResumePoint};
-use super::gaps::{block, Missed, STATE_COMMENT};
+use super::gaps::{block, hub_word, Missed};
 use super::ids::{ClientPosition, LastId};
 use super::logs::Logs;
 use super::{Cursor, FirstBlock, Gap, Hub, OwnBlock, StartPoint, SubscribeRequest, Topic};
@@ -243,21 +243,25 @@ impl Hub {
         own_blocks
     }
 
-    /// Returns the first block of a stream: the position, and the reconnection time that the request has. A stream that begins
-    /// with the state has no position before the state is complete. It says so in a comment: what comes until then is not all
-    /// that was published in between.
+    /// Returns the first block of a stream: the word of the hub, the position, and the reconnection time that the request has. A
+    /// stream that begins with the state has no position before the state is complete. The hub's word says so: what comes until
+    /// then is not all that was published in between.
     fn first_position(&self, cursor: &mut Cursor, position: ClientPosition) -> Option<OwnBlock> {
-        let FirstBlock { position: style, retry, keeps_id, is_sent, .. } = cursor.ensure_parts().first_block;
+        let FirstBlock { position: style, retry, keeps_id, shows_channels, is_sent, .. } =
+            cursor.ensure_parts().first_block;
         cursor.last_id = LastId::new(position.seq, keeps_id);
         if is_sent {
             return None;
         }
-        if cursor.state_through().is_some() {
-            let retry = block(None, retry, None, None).unwrap_or_default();
-            return Some(OwnBlock::Position([STATE_COMMENT, &retry].concat()));
-        }
-        let id = Some(self.epoch.id(position)).filter(|_| !keeps_id);
-        self.logs.settings().position_block(style, id.as_deref(), retry).map(OwnBlock::Position)
+        let is_state = cursor.state_through().is_some();
+        let position = if is_state {
+            block(None, retry, None, None)
+        } else {
+            let id = Some(self.epoch.id(position)).filter(|_| !keeps_id);
+            self.logs.settings().position_block(style, id.as_deref(), retry)
+        };
+        let first = [hub_word(shows_channels, is_state), position.unwrap_or_default()].concat();
+        Some(first).filter(|first| !first.is_empty()).map(OwnBlock::Position)
     }
 }
 

@@ -5,9 +5,10 @@
 
 mod model;
 
+use super::sequence::HUB_EVENT;
 use super::*;
 use crate::compression::{Body, ContentCoding};
-use crate::event::{EventId, Field, Framing, LineEnd, Shared, Text};
+use crate::event::{EventId, EventName, Field, Framing, LineEnd, Shared, Text};
 use crate::log::Bounds;
 use crate::stream::StreamId;
 use std::io::IoSlice;
@@ -48,9 +49,10 @@ fn event(id: &str) -> Shared {
 /// Returns a block in words.
 fn words(block: &[u8]) -> String {
     let text = String::from_utf8(block.to_vec()).expect("only text is published");
+    let word = String::from_utf8(super::gaps::hub_word(false, true)).expect("text");
+    let (state, text) = text.strip_prefix(&word).map_or(("", &*text), |rest| (":state ", rest));
     let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned();
     let id = field("id: ");
-    let state = if text.starts_with(":state\n") { ":state " } else { "" };
     match &*field("data: ") {
         "" if !state.is_empty() => state.trim_end().to_owned(),
         "" => format!("@{id}"),
@@ -736,6 +738,31 @@ fn the_first_block_has_the_position_and_the_retry_in_the_form_of_the_request() {
     ] {
         let block = first_block(settings(), None, FirstBlock { position, retry, keeps_id, ..FirstBlock::default() });
         assert_eq!(block, expected, "{position:?} {retry:?} {keeps_id}");
+    }
+}
+
+#[test]
+fn a_stream_whose_events_show_their_channels_is_told_so_before_anything_else() {
+    let shown = "event: eventsource-hub\ndata: {\"show_channel\":\"data\"}\n\n";
+    let form = |position| FirstBlock { position, shows_channels: true, ..FirstBlock::default() };
+    let position = "event: position\ndata: \nid: e-5\n\n";
+    assert_eq!(first_block(settings(), None, form(PositionStyle::Event)), format!("{shown}{position}"));
+    assert_eq!(first_block(settings(), None, form(PositionStyle::None)), shown);
+    let mut case = Case::new(settings());
+    case.publish("a");
+    let first_block = form(PositionStyle::Event);
+    let request = SubscribeRequest { first_block, ..request("a", None, StartPoint::State) };
+    assert!(case.hub.subscribe(STREAM, &mut case.cursor, &request).is_none());
+    let both = "event: eventsource-hub\ndata: {\"show_channel\":\"data\",\"state\":true}\n\n";
+    assert_eq!(bytes_of(case.hub.begin(&mut case.cursor)), both);
+}
+
+#[test]
+fn no_publisher_can_say_the_word_of_the_hub() {
+    for settings in [None, Some(&settings())] {
+        let fields = [Field::Event(EventName::new(Text::from(HUB_EVENT)).unwrap())];
+        let publication = Publication { channel: b"a", fields: fields.iter().copied(), ..Publication::default() };
+        assert_eq!(publication.check(settings).unwrap_err().field.as_deref(), Some("event"));
     }
 }
 

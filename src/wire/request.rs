@@ -171,7 +171,7 @@ coded!(checked
         channel by read_given_name, id by read_given_name, linger, is_counted, data, join, update, leave
     }
     MemberData { text by read_text, is_json }
-    FirstBlock { position, retry, keeps_id, names_channels; is_sent: false }
+    FirstBlock { position, retry, keeps_id, names_channels; shows_channels: false, is_sent: false }
     Announcement { channel by read_given_name, key by read_name, retain, event; statement: Statement::Nothing } // a will
 );
 

@@ -41,6 +41,13 @@ impl Default for HubSettings {
     }
 }
 
+impl HubSettings {
+    /// Returns true if the data of events shows their channels and keys.
+    pub fn shows_channels(&self) -> bool {
+        self.show_channel == Some(ShowChannel::Data)
+    }
+}
+
 /// Makes [`NamedSettings`] of the list of settings: each one's name for applications and here, type, place in
 /// [`HubSettings`], and which values may be named for one hub.
 macro_rules! named_settings {

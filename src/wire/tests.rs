@@ -86,7 +86,7 @@ random! {
     Body: |rng| decode(&encode(&((rng.u32(..), rng.u32(..)), rng.bool()))).expect("a body");
     FirstBlock: |rng| {
         let (position, retry) = (Random::random(rng), Random::random(rng));
-        Self { position, retry, keeps_id: rng.bool(), names_channels: rng.bool(), is_sent: false }
+        Self { position, retry, keeps_id: rng.bool(), names_channels: rng.bool(), shows_channels: false, is_sent: false }
     };
     MemberData: |rng| Self { text: name_of(rng, 0), is_json: rng.bool() };
     HubSettings: |rng| NamedSettings::random(rng).over(Self::default());

@@ -37,7 +37,7 @@ subtest 'the first example is a chat that resumes' => sub {
     my @readers = map { $es->get('/events') } 1, 2;
     is $es->post('/say', content => 'Hello')->code, 204, 'POST /say answers 204';
     $_->like_event('Hello', 'each of two readers receives the event') for @readers;
-    like $_->raw, qr/\A: keepalive 15\nevent: position\ndata: \nid: (\w+)-0\n\ndata: Hello\nid: \1-1\n\n\z/,
+    like $_->raw, qr/\A:\nkeepalive: 15\nevent: position\ndata: \nid: (\w+)-0\n\ndata: Hello\nid: \1-1\n\n\z/,
         'the stream is the position and the event'
         for @readers;
     $readers[0]->close;

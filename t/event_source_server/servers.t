@@ -123,7 +123,7 @@ my @TESTS = (
 
     'a quiet stream receives keepalives that are not events' => sub {
         my $client = stream('kept');
-        ok $client->read_until(qr/^: keepalive [0-9.]+\n/m), 'it is said how long the stream may be silent';
+        ok $client->read_until(qr/^keepalive: [0-9.]+\n/m), 'it is said how long the stream may be silent';
         my $begun = length $client->body;
         ok $client->read_until(qr/\A.{$begun}:\n:\n/s), 'two comments are received while nothing is emitted';
         is_deeply data($client), [], 'the comments have no data';

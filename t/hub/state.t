@@ -5,6 +5,9 @@ use Testing qw(native);
 use EventSource::Hub;
 use Testing::Subscriber qw(blocks);
 
+# How the hub says that the state follows.
+my $WORD = qr/event: eventsource-hub\ndata: [{]"state":true[}]\n\n/;
+
 # A stream that begins with the state receives these blocks, each as a text: "event data", "position" or "gap reason".
 sub receives {
     my ($hub, $topic, $option, $expected, $name) = @_;
@@ -56,13 +59,14 @@ subtest 'the position after the state is an event' => sub {
     for my $position (qw(event id)) {
         my $hub        = EventSource::Hub->new(position => $position, position_event => 'here');
         my $subscriber = Testing::Subscriber->open($hub, 'stock', {start => 'state'});
-        $subscriber->client->read_until(qr/\n\n/);
-        like $subscriber->client->text, qr/\Aevent: here\ndata: ?\nid: [^\n]+-0\n\n\z/, "position => '$position'";
+        $subscriber->client->read_until(qr{\nid: [^\n]+\n\n});
+        like $subscriber->client->text, qr{\A${WORD}event: here\ndata: ?\nid: [^\n]+-0\n\n\z},
+            "position => '$position'";
     }
     my $retries    = EventSource::Hub->new;
     my $subscriber = Testing::Subscriber->open($retries, 'stock', {start => 'state', retry => 1000});
     $subscriber->client->read_until(qr/\nid: [^\n]+\n\n/);
-    like $subscriber->client->text, qr/\Aretry: [0-9]+\nevent: position\ndata: ?\nid: [^\n]+\n\n\z/,
+    like $subscriber->client->text, qr{\A${WORD}retry: [0-9]+\nevent: position\ndata: ?\nid: [^\n]+\n\n\z},
         'a reconnection time comes without a position';
     my $hub = EventSource::Hub->new(position => 'none');
     receives $hub, 'stock', {}, [], "position => 'none': none";

@@ -90,8 +90,8 @@ subtest 'a client comes back' => sub {
     is $count,         0,   'it is not asked for the next one';
     is $again->status, 200, 'which is a stream';
     ok $again->read_until(qr/^data: meanwhile\n/m), 'it has missed nothing';
-    like $again->body, qr/\A(?::[^\n]*\n)*: keepalive 7\n/, 'it says its keepalive';
-    like $again->body, qr/^retry: 7\d\d\d$/m,               'and its reconnection time';
+    like $again->body, qr/\A(?::[^\n]*\n)*keepalive: 7\n/, 'it says its keepalive';
+    like $again->body, qr/^retry: 7\d\d\d$/m,              'and its reconnection time';
     my $new = $hub->publish(news => 'new');
     ok $again->read_until(qr/^id: \Q$new\E\n/m), 'it has all its channels';
     my ($id_in_query, $by_query) = asked_by("/events?lastEventId=$back{'Last-Event-ID'}", Cookie => $back{Cookie});

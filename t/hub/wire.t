@@ -56,7 +56,7 @@ subtest 'the first block is the position, with the retry' => sub {
                 : Plack::App::EventSource::PubSub->new(hub => $hub)->to_app;
             my $stream = stream_of($app);
             $hub->publish(a => 'hello');
-            $first =~ s/\A(:  .*\n|)/$1: keepalive 15\n/ if $first !~ /keepalive/;
+            $first =~ s/\A(:  .*\n|)/$1:\nkeepalive: 15\n/ if $first !~ /keepalive/;
             raw_is($stream, ($first =~ s/E-/$epoch-/r) . "data: hello\nid: $epoch-1\n\n", "$kind $what");
             $stream->close;
         }
@@ -65,8 +65,33 @@ subtest 'the first block is the position, with the retry' => sub {
         'a hub without positions publishes events of that type';
     my ($hub, $epoch) = hub_of();
     raw_is stream_of($hub->to_app(channels => sub { 'a' }, position => 'id')),
-        ": keepalive 15\nid: $epoch-0\n\n",
+        ":\nkeepalive: 15\nid: $epoch-0\n\n",
         'an application has a setting of its own';
+};
+
+subtest 'the word of a hub says what no publisher can' => sub {
+    my $of_app = sub {
+        return stream_of($_[0]->to_app(channels => sub { 'a' }, @_[1 .. $#_]));
+    };
+    my $word = sub { return qq(event: eventsource-hub\ndata: {$_[0]}\n\n) };
+    my ($hub, $epoch) = hub_of(show_channel => 'data', keepalive => 0);
+    $hub->publish(a => {data => 'x', key => 'k', retain => 1});
+    my $event = qq(data: {"channel":"a","data":"x","key":"k"}\nid: $epoch-1\n\n);
+    my $here  = "event: position\ndata: \nid: $epoch-1\n\n";
+    raw_is $of_app->($hub), $word->('"show_channel":"data"') . $here, 'the data of its events shows their channels';
+    raw_is $of_app->($hub, start => 'state'), $word->('"show_channel":"data","state":true') . $event . $here,
+        'the state follows, too';
+    raw_is $of_app->($hub, position => 'none'), $word->('"show_channel":"data"'), 'it needs no positions';
+    ($hub, $epoch) = hub_of(keepalive => 0, show_channel => 'event');
+    raw_is $of_app->($hub, start => 'state'), $word->('"state":true') . "event: position\ndata: \nid: $epoch-0\n\n",
+        'another hub says that the state follows only';
+
+    for my $field (qw(event comment data)) {
+        my ($of_hub) = hub_of();
+        ok !eval { $of_hub->publish(a => {event => 'eventsource-hub', $field => 'eventsource-hub'}); 1 },
+            "no event has its type, with $field";
+        is $@->field, 'event', 'which the error names';
+    }
 };
 
 subtest 'an event ends with its id' => sub {

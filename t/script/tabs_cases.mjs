@@ -150,6 +150,29 @@ const CASES = {
     return pages.map(({hub}) => [hub.state('c').size, 21]);
   },
 
+  // A stream begins with the state for the new page. Its events are not all that followed the last one of the page before.
+  async 'a proxy loses comments, and a page is restored after a new one'(hasWorker) {
+    const {server, browser, open, pass, publish} = begin({hasState: true, hasWorker});
+    server.losesComments = true;
+    const early = open();
+    await pass(5);
+    publish(3, at => ({key: `k${at}`}));
+    await pass(5);
+    browser.freeze(early);
+    publish(1);
+    publish(1, {key: 'k3'});
+    const late = open();
+    await pass(5);
+    browser.thaw(early);
+    await pass(15);
+    publish(1);
+    await pass(15);
+    return [
+      [early.received, ids(1, 6)],
+      [[late.received, late.hub.state('c').size, late.hub.transport], [['1-1', '1-2', '1-3', '1-5', '1-6'], 4, 'stream']],
+    ];
+  },
+
   // The proxy refuses streams. Bytes come all the time.
   async 'a poll whose state takes a minute'(hasWorker) {
     const {browser, open, pass, publish} = begin({hasState: true, kept: 5, hasWorker, polls: true, keepalive: 15});

@@ -140,7 +140,12 @@ class Server {
 
   // The bytes with which a stream begins.
   begin(lastId, user) {
-    return (this.keepalive ? `: keepalive ${this.keepalive}\n\n` : '') + this.replay(lastId, user);
+    const shows = this.hasState ? this.word('{"show_channel":"data"}') : '';
+    return (this.keepalive ? `:\nkeepalive: ${this.keepalive}\n\n` : '') + shows + this.replay(lastId, user);
+  }
+
+  word(data) {
+    return `event: eventsource-hub\ndata: ${data}\n\n`;
   }
 
   // What is due to a stream. A poll ends when it has sent what its client had not, or in time.
@@ -178,12 +183,13 @@ class Server {
     this.hasGapAgain ||= isOurs && !isKnown;
     const missed = isKnown && this.after(+seq).map(event => this.text(event, user)).join('');
     if (isKnown && +seq >= this.lost) return `retry: 100\nid: ${this.id(seq)}\n\n${missed}${position}`;
-    const state = ':state\n' + 'retry: 100\n\n';
+    const word = this.word('{"state":true}');
+    const state = word + 'retry: 100\n\n';
     const gap = lastId ? 'event: gap\ndata: {"reason":"evicted"}\n' : '';
     if (this.hasState && gap && this.hasLaterState) {
       const id = `id: ${this.id(this.last)}-0`;
       const all = this.state().map(event => this.text(event, user)).join('');
-      return `retry: 100\n${id}\n\n:state\n${gap}${id}-0\n\n${all}${position}`;
+      return `retry: 100\n${id}\n\n${word}${gap}${id}-0\n\n${all}${position}`;
     }
     if (this.hasState) {
       return state + (gap && gap + '\n') + this.state().map(event => this.text(event, user)).join('') + position;
@@ -217,6 +223,7 @@ class Stream {
 
   send(text) {
     if (this.isDead || this.isEnding) return;
+    if (this.server.losesComments) text = text.replace(/^:.*\n/gm, '');  // a proxy does
     this.#sent += text;
     this.#all += text;
     this.pump();

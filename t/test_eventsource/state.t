@@ -129,6 +129,18 @@ subtest 'members of a hub that shows channels in its data' => sub {
     $ann->members_are(['ann'], 'one has left');
 };
 
+subtest 'a member whose data has the form in which others show channels' => sub {
+    my $hub  = EventSource::Hub->new(start => 'state');
+    my %form = (channel => 'people', data => {id => 'bob'}, key => 'bob');
+    my $app  = $hub->to_app(
+        channels => sub { 'people' },
+        member   => sub { return {id => 'ann', channel => 'people', leave_after => 0, json => \%form} },
+    );
+    my $ann = Test::EventSource->new(app => $app)->get('/', members => 1);
+    $ann->members_are({ann => \%form}, 'is that member, as the hub has not said that it shows channels');
+    ok !$ann->next_event(0), 'and what the hub says of its stream is no event';
+};
+
 subtest 'members with other types of events, and texts' => sub {
     my $hub = EventSource::Hub->new(start => 'state', gap_event => 'lost');
     my %own = (join => {event => 'here'}, update => {event => 'news'}, leave => {event => 'gone'});

@@ -220,9 +220,10 @@ fn subscribe(
     operator: &mut Operator,
     streams: &mut Streams,
     id: Option<u64>,
-    subscription: SubscribeRequest,
+    mut subscription: SubscribeRequest,
     now: Instant,
 ) -> Result<(), Failure> {
+    subscription.first_block.shows_channels = hub.as_ref().is_some_and(|hub| hub.settings.shows_channels());
     let after = subscription.after.as_deref();
     if let (Some(stored), Some(id)) = (hub.as_mut().and_then(|hub| hub.stored_mut()), id) {
         if let Some((seq, is_proven)) = stored.seq_ahead(after) {

@@ -135,12 +135,14 @@ sub end_with_error {
     return;
 }
 
-# A comment of a hub's streams that says how long they may be silent: a client whose stream is silent for longer knows that
-# something holds it back.
+# The first lines of a hub's streams say how long they may be silent: a client whose stream is silent for longer knows that
+# something holds it back. They are a keepalive and a field that no standard knows and every client ignores, because a publisher
+# may send any comment, and never such a field. A proxy that drops comments drops the keepalives, too: there the script, which
+# misses the first one, expects none.
 sub keepalive_line {
     my $self    = shift;
     my $seconds = EventSource::XS::Stream->settings(keepalive => scalar $self->keepalive)->{keepalive};
-    return $seconds > 0 ? ": keepalive $seconds\n" : '';
+    return $seconds > 0 ? ":\nkeepalive: $seconds\n" : '';
 }
 
 # The bytes before the first event. A retry counts as soon as its line ends (WHATWG HTML, section 9.2.6). For a blank line

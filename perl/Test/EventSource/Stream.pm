@@ -9,6 +9,7 @@ our $VERSION = '0.100';
 use EventSource::Error;
 use EventSource::Parser;
 use EventSource::XS::Client::Response;
+use EventSource::XS::Hub::Word;
 use EventSource::XS::Settings;
 use EventSource::XS::Signals qw(without_signals);
 use EventSource::XS::Test::Expected;
@@ -22,6 +23,10 @@ use Test::Builder;
 
 my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource');
 my $RESPONSE = 'EventSource::XS::Client::Response';
+my $WORD     = 'EventSource::XS::Hub::Word';
+
+# What is known of a stream before an event.
+my @FACTS = qw(positions shows_channels);
 
 # The received bytes that a failure shows.
 my $SHOWN_BYTES = 8192;
@@ -205,10 +210,10 @@ sub status {
 # Sends the request and waits for the head. The last event ID and the reconnection time are kept.
 sub _connect {
     my ($self, $retry) = @_;
-    $self->{response}                           = $RESPONSE->new;
-    $self->{parser}                             = EventSource::Parser->new(max_event => $MAX_EVENT);
-    $self->{name}                               = "$self->{method} $self->{path}";
-    @$self{qw(raw line events comments reason)} = ('', '', [], [], undef);
+    $self->{response}                                          = $RESPONSE->new;
+    $self->{parser}                                            = EventSource::Parser->new(max_event => $MAX_EVENT);
+    $self->{name}                                              = "$self->{method} $self->{path}";
+    @$self{qw(raw line events comments reason shows_channels)} = ('', '', [], [], undef, undef);
     $self->{response}->finish;    # There is no response before there is a connection.
     my $bytes = $self->{id};
     utf8::encode($bytes);
@@ -347,7 +352,7 @@ sub _seconds {
 sub _shift_event {
     my $self  = shift;
     my $entry = shift @{$self->{events}} or return undef;
-    $_->take(@$entry{qw(event positions)}) for grep { defined } @$self{qw(members state)};
+    $_->take($entry->{event}, @$entry{@FACTS}) for grep { defined } @$self{qw(members state)};
     return $entry->{event};
 }
 
@@ -361,8 +366,11 @@ sub _take {
         my $piece  = $1;
         my $before = $self->{parser}->last_event_id;
         for my $event ($self->{parser}->feed($piece)) {
-            if ($self->_is_position($event)) { $self->{positions}++ }
-            else { push @{$self->{events}}, {event => $event, before => $before, positions => $self->{positions}} }
+            if    ($WORD->is_word($event))      { $self->{shows_channels} ||= $WORD->shows_channels($event) }
+            elsif ($self->_is_position($event)) { $self->{positions}++ }
+            else {
+                push @{$self->{events}}, {event => $event, before => $before, map { $_ => $self->{$_} } @FACTS};
+            }
         }
         $self->{line} .= $piece;
         next if $piece !~ /[\r\n]\z/;

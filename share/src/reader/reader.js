@@ -25,6 +25,7 @@ import { Way } from './way.js';
 const ASLEEP = 12e4;                      // ms; timers of a page in the background run once a minute
 const MUTE_FOR = 3e3, MUTE_AFTER_PART = 2e3;  // ms without a byte: a proxy may hold the stream back
 const FLOWS_AFTER = 1e3;                  // ms: the first keepalive comes after 2 s
+const WORD = 'eventsource-hub';           // the type of the event by which a hub says what publishers cannot
 const OWNER = 'EventSource-Owner';        // the header that says whose stream it is
 
 export class Reader {
@@ -191,10 +192,14 @@ export class Reader {
   }
 
   async #follow(body, began) {
-    let events = [];
+    let events = [], word = {};
     const take = event => {
-      events.push({ ...event, isState: parser.isState });
-      parser.isState = undefined;
+      if (event.type === WORD) {
+        try { word = { ...word, ...JSON.parse(event.data) } } catch {}  // another server's
+        return;
+      }
+      events.push({ ...event, isState: word.state, isShown: word.show_channel && parser.hasId });
+      word.state = undefined;
     };
     // An id without an event is a position for whoever reads the stream next, too.
     const parser = new Parser(take, this.log.last, lastEventId => take({ data: '', lastEventId }));

@@ -4,17 +4,19 @@ import { newId } from '../messages.js';
 import { Replica, markOf } from '../replica.js';
 
 // Returns the place of an event in the state: its channel (undefined if it does not say), its key, and whether that is
-// forgotten.
-function locate(type, data, keyField) {
+// forgotten. Only the hub says whether its events show both (isShown; undefined if they do not), never the data itself, which
+// publishers write.
+function locate({ type, data, isShown }, keyField) {
+  const isOfMember = /^(join|update|leave)$/.test(type);
   let json;
-  if (data[0] === '{') try { json = JSON.parse(data) } catch {}
-  if (typeof json?.channel === 'string' && Object.keys(json).every(field => /^(channel|data|key|forget)$/.test(field))) {
-    return 'key' in json ? { channel: json.channel, key: json.key, isGone: !!json.forget, isShown: true } : undefined;
+  if ((isShown || isOfMember || keyField) && data[0] === '{') try { json = JSON.parse(data) } catch {}
+  if (isShown !== undefined) {
+    return isShown && json && 'key' in json ? { channel: json.channel, key: json.key, isGone: !!json.forget, isShown } : undefined;
   }
   if (type === 'forget') return { key: data, isGone: true };
   if (type === 'count') return { key: null, isMember: true };
   const own = keyField && json?.[keyField];
-  const isMember = /^(join|update|leave)$/.test(type) && (own === undefined || own === json.id);
+  const isMember = isOfMember && (own === undefined || own === json.id);
   const key = isMember ? json?.id : own;
   return /string|number/.test(typeof key) ? { key: `${key}`, isMember, isGone: isMember && type === 'leave' } : undefined;
 }
@@ -22,14 +24,15 @@ function locate(type, data, keyField) {
 export class StreamLog extends Replica {
   // A stream without ids before it, and one after a gap, may begin with the state. After another gap come older events, with a
   // position each and the gap's line.
-  make({ type, data, lastEventId: id, isState }) {
+  make({ type, data, lastEventId: id, isState, isShown }) {
     const { gap, key } = this.request;
+    const at = locate({ type, data, isShown }, key);
     const prev = this.last;
     const line = type === gap ? newId() : undefined;
     const inState = line ? isState && line : isState && !prev ? newId() : this.inState;
     const end = this.ring.at(-1);
     const isNew = inState || this.hasPositions && this.isEvent({ type }) && this.isEvent(end);
-    return { type, data, id, prev, inState, line: line ?? (isNew ? undefined : end?.line), at: locate(type, data, key) };
+    return { type, data, id, prev, inState, line: line ?? (isNew ? undefined : end?.line), at };
   }
 
   // Returns the entries that a tab lacks, in this state; undefined if they are not known. A tab of another line that has an

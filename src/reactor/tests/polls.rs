@@ -7,6 +7,8 @@ use crate::hub::{
 };
 use crate::parse::{Event, Parser};
 
+/// The word of the hub that the state follows.
+const STATE: &str = "event: eventsource-hub\ndata: {\"state\":true}\n\n";
 const POSITION: &str = "event: position\ndata: \nid: e-";
 
 fn poll_of(wait: u64) -> Access {
@@ -139,7 +141,7 @@ fn a_poll_has_the_whole_state_and_one_that_resumes_after_it_waits() {
     assert!(text.ends_with(&format!("{POSITION}30\n\n$")), "{text}");
     publish_to(&mut world, "other", 31..=31);
     let resumed = begin(&mut world, with_state("e-30"));
-    assert_eq!(content(&mut world, resumed), format!(":state\n{POSITION}31\n\n"), "its new position is not news");
+    assert_eq!(content(&mut world, resumed), format!("{STATE}{POSITION}31\n\n"), "its new position is not news");
     publish_key(&mut world, 32, 1);
     assert!(content(&mut world, resumed).ends_with('$'));
 }

@@ -9,7 +9,7 @@ use crate::compression::ContentCoding;
 use crate::event::Shared;
 use crate::hub::{
     Access, ChannelSettings, Epoch, FirstBlock, Hub, OnSlow, OtherStart, Poll, PollReason, PositionStyle, Retain,
-    SequencedEvent, Settings as HubSettings, StartPoint, SubscribeRequest, Topic,
+    SequencedEvent, Settings as HubSettings, StartPoint, SubscribeRequest, Topic, HUB_EVENT,
 };
 use crate::log::Bounds;
 use crate::parse::{Event, Parser};
@@ -108,6 +108,7 @@ impl Client {
                 self.states += usize::from(self.complete_through.is_none());
                 self.complete_through = Some(seq);
             }
+            HUB_EVENT => {}
             _ => self.receive_event(event, run),
         }
     }

@@ -125,11 +125,12 @@ impl Hub {
     pub fn subscribe(
         &self,
         stream: &mut StreamHandle,
-        request: SubscribeRequest,
+        mut request: SubscribeRequest,
         is_admitted: bool,
     ) -> Result<Subscribed, Failure> {
         match self {
             Self::Local(local) => {
+                request.first_block.shows_channels = local.settings.shows_channels();
                 let mut process = lock_process();
                 let is_open = stream.subscribe(&local.own(&mut process)?.hub, request, local.settings.max_topics)?;
                 Ok(if is_open { Subscribed::Now } else { Subscribed::Ended })

@@ -19,7 +19,7 @@ use Plack::App::EventSource::Connection;
 our @EXPORT_OK = qw(blocks events wait_for_events);
 
 # The complete blocks of a text, each a hash of its fields as bytes; the lines of data are one, with breaks. A position has
-# neither event nor data here.
+# neither event nor data here, and the word of the hub is left out.
 sub blocks {
     my $text = shift;
     my @blocks;
@@ -31,7 +31,7 @@ sub blocks {
             $block{$name} = $name eq 'data' && defined $block{data} ? "$block{data}\n$value" : $value;
         }
         delete @block{qw(event data)} if ($block{event} || '') eq 'position' && $block{data} eq '';
-        push @blocks, \%block if %block;
+        push @blocks, \%block if %block && ($block{event} || '') ne 'eventsource-hub';
     }
     return @blocks;
 }

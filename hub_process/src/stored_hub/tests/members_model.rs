@@ -15,7 +15,7 @@ use crate::stored_hub::*;
 use eventsource_xs::event::{EventName, Field, Text, Unsequenced};
 use eventsource_xs::hub::{
     Announcement, History, KeptMember, MemberData, MemberInfo, MemberKey, MemberRequest, MemberUpdate, PresenceChange,
-    Retain, StartPoint, Statement, SubscribeRequest, Topic,
+    Retain, StartPoint, Statement, SubscribeRequest, Topic, HUB_EVENT,
 };
 use eventsource_xs::parse::Parser;
 use eventsource_xs::runtime::StreamHandle;
@@ -184,6 +184,7 @@ impl Page {
                         return;
                     }
                     "position" => self.is_complete = true,
+                    HUB_EVENT => {}
                     "gap" => (self.map, self.is_complete) = (Map::new(), false),
                     "will" => self.wills.push(event.data),
                     name => self.take(name, &event.data),

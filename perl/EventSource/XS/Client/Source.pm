@@ -10,6 +10,7 @@ use warnings;
 use EventSource::Error;
 use EventSource::Parser;
 use EventSource::XS::Client::Decoder;
+use EventSource::XS::Hub::Word;
 use EventSource::XS::Reason;
 use HTTP::Date   qw(str2time);
 use List::Util   qw(max min);
@@ -191,9 +192,10 @@ sub _headers {
     return [@pairs, grep { !$is_given{lc $_->[0]} } @others];
 }
 
-# A position moves the last event ID, and is not an event for the application.
+# A position moves the last event ID, and is not an event for the application. Neither is the word of a hub.
 sub _known {
     my ($self, $event) = @_;
+    return               if EventSource::XS::Hub::Word->is_word($event);
     return               if $event->{event} eq $self->{position_event} && !length $event->{data};
     $event->{is_gap} = 1 if $event->{event} eq $self->{gap_event};
     return $event;

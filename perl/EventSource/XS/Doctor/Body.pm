@@ -6,6 +6,7 @@ use warnings;
 # parser such as EventSource::Parser gives only what a browser would dispatch, and hides what is wrong.
 
 use Encode ();
+use EventSource::XS::Hub::Word;
 
 my $MAX_BLOCKS = 10_000;     # blocks that are kept, the newest ones
 my $MAX_LINES  = 100_000;    # lines that are read
@@ -22,9 +23,9 @@ sub new {
 
 # Public methods
 
-# The blocks that tell something. One with empty data is a position.
+# The blocks that tell something. One with empty data is a position, and a hub says what its clients must know of it.
 sub events {
-    return grep { length($_->{data} // '') } @{$_[0]{blocks}};
+    return grep { length($_->{data} // '') && !EventSource::XS::Hub::Word->is_word($_) } @{$_[0]{blocks}};
 }
 
 # Read the next bytes, which have arrived at that time. The last 10,000 blocks are kept.
@@ -91,22 +92,22 @@ sub sums_of_bursts {
 
 # Private methods
 
-# A comment of several lines is one; a server that repeats its comment has sent another. The one that says after how many
-# seconds at most the stream sends something (promised) is not a keepalive.
+# A comment of several lines is one; a server that repeats its comment has sent another.
 sub _comment {
     my ($self, $at, $line) = @_;
     my $before = $self->{comment};
-    if (!defined $self->{promised} && $line =~ /\A: ?keepalive ([0-9]+(?:[.][0-9]+)?)\z/) {
-        $self->{promised} = 0 + $1;
-        return;
-    }
     push @{$self->{comments}}, $at if !$before || $before->{at} != $at || $before->{line} eq $line;
     $self->{comment} = {at => $at, line => $line};
     return;
 }
 
+# A hub says after how many seconds at most its stream sends something (promised), and clients ignore that field.
 sub _field {
     my ($self, $block, $name, $value) = @_;
+    if ($name eq 'keepalive' && $value =~ /\A[0-9]+(?:[.][0-9]+)?\z/) {
+        $self->{promised} //= 0 + $value;
+        return;
+    }
     $block->{lines}++;
     if (!$IS_FIELD{$name}) {
         $self->{unknown}{$name}++ if keys %{$self->{unknown}} < 10;

@@ -58,8 +58,8 @@ sub of_list {
 }
 
 sub take {
-    my ($self, $event, $positions) = @_;
-    return $self->SUPER::take(_without_channel($event), $positions);
+    my ($self, $event, $positions, $shows_channels) = @_;
+    return $self->SUPER::take($shows_channels ? _without_channel($event) : $event, $positions);
 }
 
 # Private functions
