@@ -17,6 +17,8 @@ export interface ConnectOptions {
     start?: number;
     /** Characters of the last events that are kept for tabs that come back, 100 for each event beside its data; a million by default. */
     history?: number;
+    /** Characters of the state that are kept for maps, 100 for each event beside its data; 16 million by default. */
+    state?: number;
     /** The field of an event's JSON that is its key, where the hub does not show it. */
     key?: string;
     /** Seconds: a stream that is silent for longer is made anew. */

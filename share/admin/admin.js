@@ -256,7 +256,7 @@ async function ask(query = asked = new URLSearchParams(Object.entries(view).filt
 
 // The tail is the events themselves.
 async function follow(channel) {
-  const current = tail = connect(`tail?${new URLSearchParams({ channel })}`, { share: false });
+  const current = tail = connect(`tail?${new URLSearchParams({ channel })}`, { share: false, state: 0 });
   try {
     for await (const { type, data, lastEventId } of current) {
       if (current !== tail) return;

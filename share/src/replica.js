@@ -10,6 +10,7 @@ export class Replica {
   #ring = [];
   #state = new Map();
   #size = 0;
+  #stateSize = 0;
   // Its place in the stream: { ...replica }.
   last;                                   // undefined until the tab has been welcomed
   isComplete;                             // whether it has a whole state; false: it will have one again
@@ -19,6 +20,7 @@ export class Replica {
   mark;                                   // of the last event: positions follow it, which a replay does not repeat
   isCurrent;                              // the hub has said that nothing has come after the last event
   count = 0;                              // events with an id of their own
+  isFull;                                 // the state has had more than there is room for: keys are missing
   hasPositions = false;                   // its server sends them, as a hub does
 
   constructor(request, { entries = [], ...place } = {}) {
@@ -50,7 +52,7 @@ export class Replica {
   }
 
   add(entry) {
-    const { gap, position, history } = this.#request;
+    const { gap, position, history, state } = this.#request;
     const { type, data, id, prev, at } = entry;
     const completes = type === position && !this.isComplete;
     this.last = id;
@@ -67,11 +69,19 @@ export class Replica {
       this.line = this.mark = entry.line;
       this.#ring = [];
       this.#state.clear();
-      this.#size = 0;
+      this.#size = this.#stateSize = 0;
+      this.isFull &&= false;
     } else if (at) {
       const place = JSON.stringify([at.channel, at.key, at.isMember]);
+      const sizeOf = entry => entry ? entry.data.length + place.length + 100 : 0;  // an event takes more than its data
+      this.#stateSize -= sizeOf(this.#state.get(place));
       this.#state.delete(place);
-      if (!at.isGone) this.#state.set(place, entry);
+      if (!at.isGone && this.#stateSize + sizeOf(entry) > state) at.isGone = 2;  // no room, which other tabs are told
+      this.isFull ||= at.isGone > 1;
+      if (!at.isGone) {
+        this.#state.set(place, entry);
+        this.#stateSize += sizeOf(entry);
+      }
     }
     if (type === position && id === prev && !completes) return;
     this.#ring.push(entry);

@@ -25,6 +25,7 @@ my @FORGED = (
     text('{"channel":"room","key":"bolt","data":{"left":999}}'),
     map({ json(event => $_, json => {id => 'ann', name => 'FORGED'}) } @TYPES),
     json(event => 'forget',          data => 'bolt'),
+    json(event => 'count',           data => '999'),
     json(event => 'eventsource-hub', data => '{"show_channel":"data"}'),
     json(event => 'transport',       data => 'poll'),
 );
@@ -46,7 +47,7 @@ for (['a hub that does not show keys', $plain, 400], ['a hub that does', $shown,
     my ($what, $seen, $status) = @$_;
     is $seen->{after}, $seen->{before}, "$what: no text and no type changes a map";
     like $seen->{before}, qr/Ann/, 'which had a member';
-    is_deeply $seen->{statuses}, [(200) x 4, ($status) x 6, 400, 400],
+    is_deeply $seen->{statuses}, [(200) x 4, ($status) x 7, 400, 400],
         "types that change maps: $status, the word of the hub and events of the script: 400";
     is_deeply $seen->{transports}, [], 'no event is taken for one of the script';
 }
@@ -59,5 +60,16 @@ is_deeply [@{$steered->{statuses}}],     [(200) x @steering], 'though it is publ
 cmp_ok $flooded->{kept}, '<', 30_000, 'what a page keeps of texts that look like a state is bounded by its history';
 is $pushed->{after}, $pushed->{before}, 'a text that a handler pushes is no part of a map';
 unlike $pushed->{after}, qr/bob/, 'at no time';
+
+subtest 'the state that a page keeps has a bound' => sub {
+    my ($full, $none) = run_script(
+        publishers => {%shown, member => undef, posts => [], options => {history => 1_000, state => 200}},
+        {%shown, member => undef, posts => [], options => {history => 1_000, state => 0}},
+    );
+    cmp_ok $full->{sizes}[0], '==', 1, 'the map has what there is room for';
+    is @{$full->{warnings}}, 1, 'the page says so once';
+    like $full->{warnings}[0], qr/state is larger than 200 characters/, 'in its console';
+    is_deeply [@$none{qw(sizes warnings)}], [[0, 0], []], 'a page may keep none, of which nothing is said';
+};
 
 done_testing;

@@ -56,7 +56,7 @@ export class Hub extends EventTarget {
 
   constructor(url, {
     signal, worker = SELF.url, headers, body, lastEventId, share, scope, withCredentials,
-    method = 'GET', gap = 'gap', position = 'position', start = 0, history = 1e6, key, keepalive, ...unknown
+    method = 'GET', gap = 'gap', position = 'position', start = 0, history = 1e6, state = 16e6, key, keepalive, ...unknown
   } = {}) {
     super();
     this.url = absolute(url).href;
@@ -68,7 +68,7 @@ export class Hub extends EventTarget {
     ({ method } = new Request(href, { method, headers: typeof headers === 'function' ? {} : headers, body }));
     if (headers && typeof headers !== 'function') headers = [...new Headers(headers)];
     share ??= method === 'GET' && !headers && !lastEventId;
-    const request = { url: href, origin, method, withCredentials: this.withCredentials, gap, position, start, history: share ? history : 0, key, keepalive };
+    const request = { url: href, origin, method, withCredentials: this.withCredentials, gap, position, start, history: share ? history : 0, state, key, keepalive };
     Object.assign(this, { key: JSON.stringify([scope, request]), request: { ...request, headers, body, reason: '' }, script: worker });
     if (share) assertCloneable(this.request);
     try {                                 // a page may have no storage, and nothing there
@@ -184,6 +184,9 @@ export class Hub extends EventTarget {
       this.#isFollowing = true;
       Object.assign(replica, welcome);
       this.lastEventId = replica.last;
+    }
+    if (replica.isFull && this.request.state) {
+      this.#warnings.warn('state', `its state is larger than ${this.request.state} characters, so the maps lack keys: see "state" in EventSource::Browser`);
     }
     if (readyState === CLOSED || readyState === CONNECTING && !welcome) this.#fail(readyState, status);
     if (this.#reader && entries.length) return new Promise(resolve => { this.#drain = resolve });

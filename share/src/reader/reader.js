@@ -192,10 +192,11 @@ export class Reader {
   }
 
   async #follow(body, began) {
-    let events = [], word = {};
+    let events = [];
+    const word = {};
     const take = event => {
       if (event.type === WORD) {
-        try { word = { ...word, ...JSON.parse(event.data) } } catch {}  // another server's
+        try { Object.assign(word, JSON.parse(event.data)) } catch {}  // another server's
         return;
       }
       events.push({ ...event, isState: word.state, isShown: word.show_channel && parser.hasId });
