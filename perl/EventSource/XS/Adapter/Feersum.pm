@@ -209,7 +209,7 @@ sub take_over {
     return (undef, $OBSTACLE->new(limit => "EventSource::XS::Stream::Native: $error"), $given) if !$stream;
     EventSource::XS::_cork($number);
     _give_up($number) if $HEADLESS{$number};    # its connection was closed
-    $HEADLESS{$number} = [$writer, $stream, EV::now() + $setting->{timeout}];
+    $HEADLESS{$number} = [$writer, $stream, EV::now() + $setting->{timeout}, $setting->{retry}];
     _check_every($setting->{timeout}) if !$timer || $setting->{timeout} < $interval;
     $writer->poll_cb(\&_attach_socket);
     return $stream;
@@ -218,12 +218,15 @@ sub take_over {
 # Private functions
 
 # Feersum calls this when the head has been sent. It ends the response to /dev/null; if that cannot be arranged, the stream must
-# not write there.
+# not write there. A stream that its hub process has ended meanwhile, because that was upgraded or stopped, never gets the
+# socket: its client is told here when to come back.
 sub _attach_socket {
     my $writer = shift;
     my $number = $writer->fileno;
-    my (undef, $stream) = @{my $waiting = delete $HEADLESS{$number} || return};
-    $stream->_fail if !$stream->_take_over($number);
+    my (undef, $stream, undef, $retry) = @{my $waiting = delete $HEADLESS{$number} || return};
+    my $ended = $stream->is_open ? '' : $stream->_want_end // '';
+    if    ($ended eq 'server') { $writer->write(EventSource::XS::Stream::Native::retry_field($retry) . "\n") }
+    elsif (!$stream->_take_over($number)) { $stream->_fail }
     $writer->poll_cb(undef);
     $writer->close;
     EventSource::XS::Stream::Child->start_promised($stream);

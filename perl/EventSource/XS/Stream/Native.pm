@@ -183,6 +183,12 @@ sub range_of_retry {
     return ref $retry ? @$retry : ($retry, $retry + int $retry / 5);
 }
 
+# The field that tells a client when to come back: a random time, so that not all come at once.
+sub retry_field {
+    my ($least) = range_of_retry(shift);
+    return "retry: " . ($least + int rand $least + 1);
+}
+
 # The settings as the library takes them, and those that a passport has (EventSource::XS::Hub::Ticket). They are made at the
 # first stream of an application, and kept with the others.
 sub shared_settings {

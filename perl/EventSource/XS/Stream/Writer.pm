@@ -159,8 +159,7 @@ sub end {
 # client reports an event.
 sub end_with_retry {
     my $self = shift;
-    my ($least) = EventSource::XS::Stream::Native::range_of_retry($self->{settings}{retry});
-    $self->write_to_server('retry: ' . ($least + int rand $least + 1) . $self->_line_break);
+    $self->write_to_server(EventSource::XS::Stream::Native::retry_field($self->{settings}{retry}) . $self->_line_break);
     $self->end('server');
     return;
 }
