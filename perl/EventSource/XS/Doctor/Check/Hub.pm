@@ -19,6 +19,13 @@ my $RECENT = 3600;                            # seconds for which an error of th
 my $IN_MEMORY = qr/\A(?:tmpfs|ramfs|devtmpfs)\z/;
 my $REMOTE    = qr/\A(?:nfs4?|cifs|smb3|smbfs|9p|fuse[.]sshfs|afs|ceph)\z/;
 
+# Who has named a store.
+my %NAMED = (
+    kept   => 'before, not by a connected program: eventsource hub stop forgets it',
+    option => 'when the process was started',
+    worker => 'by a program',
+);
+
 # Public methods
 
 sub findings {
@@ -64,7 +71,8 @@ sub _figures {
         if $store->{kind} eq 'redis';
     push @figures, number($store->{failed},     'event',     'events') . ' could not be stored' if $store->{failed};
     push @figures, number($store->{reconnects}, 'reconnect', 'reconnects')                      if $store->{reconnects};
-    return 'It has ' . join(', ', @figures) . '.';
+    my $named = $NAMED{$store->{source}};
+    return 'It has ' . join(', ', @figures) . '.' . ($named ? " It was named $named." : '');
 }
 
 # The type of the file system of a path: that of the deepest mount that contains it.
