@@ -22,7 +22,6 @@ my %APPLICATION = (
     'Plack/App/EventSource.pm'               => [qw(run_handler)],
 );
 my %RETHROWN = (
-    'EventSource/XS/Settings.pm'      => [qw(json)],
     'Plack/App/EventSource.pm'        => [qw(check_at_request)],
     'Plack/Middleware/EventSource.pm' => [qw(prepare_app)],
 );

@@ -215,7 +215,7 @@ sub shows_keys { return ($_[0]{show_channel} // '') eq 'data' }
 
 sub type_of {
     my ($self, $channel, $event) = @_;
-    my $type = ref $event eq 'HASH' ? $event->{event} : undef;
+    my $type = ref $event eq 'HASH' && exists $event->{event} ? $event->{event} : undef;
     return defined $type || ($self->{show_channel} // '') ne 'event' ? $type : $SETTINGS->name(channel => $channel);
 }
 

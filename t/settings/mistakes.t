@@ -11,6 +11,7 @@ use EventSource::Parser;
 use EventSource::Server;
 use EventSource::XS qw(format_event);
 use HTTP::ServerEvent;
+use Hash::Util qw(lock_hashref_recurse);
 use Plack::App::EventSource;
 use Plack::App::EventSource::PubSub;
 use Plack::App::URLMap;
@@ -1099,6 +1100,41 @@ subtest 'a wrong number of arguments shows the usage in Perl' => sub {
         ok !eval { $code->(); 1 }, "$message: it dies";
         is "$@", "$message at ${\__FILE__} line ${\line_of($code)}.\n", "$message: the message and the line";
     }
+};
+
+# lock_hash, Const::Fast: a look-up of a name that is not there dies.
+subtest 'settings in restricted hashes are taken' => sub {
+    my $locked = sub {
+        my %hash = @_;
+        lock_hashref_recurse(\%hash);
+        return \%hash;
+    };
+    my $hub = EventSource::Hub->new(
+        $locked->(
+            per_process        => 1,
+            keep_history       => {events => 3},
+            keep_state         => {keys   => 3},
+            keep_total_history => {events => 3},
+            per_channel        => {a      => {keep_history => {events => 3}}},
+            show_channel       => 'event',
+        )
+    );
+    my $es = Test::EventSource->new(
+        app => $hub->to_app(
+            $locked->(
+                channels => sub { ['m', $locked->(start => -3)] },
+                member   => sub { $locked->(id => 'ann', channel => 'm', json => {n => 1}, join => {event => 'here'}) },
+            )
+        )
+    );
+    my $stream = $es->get('/');
+    ok wait_until(sub { $hub->members_count('m') }), 'a stream with a member' or diag $es->log;
+    is_deeply $es->log, '', 'without a line in the log';
+    ok $hub->publish(m => $locked->(data => 'x'), $locked->(once => 'o')), 'an event';
+    $hub->update_member(m => 'ann', $locked->(json => {n => 2}));
+    is + ($hub->members('m'))[0]{json}{n}, 2, 'a member';
+    ok +Plack::App::EventSource->new(handler_cb => sub { }, spawn => $locked->(grace => 1))->to_app, 'spawn';
+    ok +EventSource::Hub->new(name => 'locked', store => $locked->(file => '/nowhere/hub.db')),      'a store';
 };
 
 done_testing;

@@ -108,8 +108,8 @@ for my $forms (['names and values', a => 1, b => 2], ['a hash', {a => 1, b => 2}
     my ($what, @arguments) = @$forms;
     is_deeply { EventSource::Ours->check(parse => 'new', @arguments) }, {a => 1, b => 2}, "parse reads $what";
 }
-is_deeply [EventSource::Ours->check(parse => 'new')],                [], 'parse reads an empty list';
-is_deeply [EventSource::Ours->check(known => {a => 1}, ['a', 'b'])], [], 'known accepts settings of the list';
+is_deeply [EventSource::Ours->check(parse => 'new')],                [],         'parse reads an empty list';
+is_deeply [EventSource::Ours->check(known => {a => 1}, ['a', 'b'])], [{a => 1}], 'known returns settings of the list';
 
 # Math::BigFloat 1.99 is such a class under use bignum.
 package My::Number {

@@ -20,7 +20,7 @@ use EventSource::XS::Doctor::Finding qw(named rounded);
 use EventSource::XS::Doctor::Probe;
 use IO::Select  ();
 use List::Util  qw(max min);
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime sleep);
 use URI;
 use URI::Escape qw(uri_escape);
 
@@ -485,9 +485,9 @@ sub _request {
 # Reads all connections until a condition is true, or the seconds are over.
 sub _wait_for {
     my ($self, $seconds, $condition) = @_;
-    my $deadline = time + $seconds;
+    my $deadline = clock_gettime(CLOCK_MONOTONIC) + $seconds;
     while (!$condition->()) {
-        my $left = $deadline - time;
+        my $left = $deadline - clock_gettime(CLOCK_MONOTONIC);
         return if $left <= 0;
         my @open  = @{$self->{open}} = grep { $_->is_open } @{$self->{open}};
         my $wait  = min($left, $LONGEST_WAIT);

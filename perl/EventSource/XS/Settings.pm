@@ -137,10 +137,11 @@ sub encoder {
 # Throw an exception if the hash has a name that is not in the list. The message names the unknown setting (the first one in
 # alphabetical order) and the nearest known one, and lists all known ones. The last argument is how the message says it, with
 # the first %s for its name; by default it is setting %s.
+# Return a copy: a hash of the application may be restricted (lock_hash), and then dies of a look-up of a name that it lacks.
 sub known {
     my ($self, $given, $names, $kind) = @_;
     my %is_known  = map { ($_ => 1) } @$names;
-    my ($unknown) = grep { !$is_known{$_} } sort keys %$given or return;
+    my ($unknown) = grep { !$is_known{$_} } sort keys %$given or return {%$given};
     my $what      = ($kind || 'setting %s') =~ s/%s/'$unknown'/r;
     my $hint      = $self->hint($unknown, $names);
     return $self->refuse($unknown, "unknown $what$hint (known: " . join(', ', sort @$names) . ')');

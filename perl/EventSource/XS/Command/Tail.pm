@@ -9,7 +9,7 @@ use EventSource::XS::Command;
 use EventSource::XS::Settings;
 use IO::Poll    qw(POLLERR POLLHUP POLLIN);
 use List::Util  qw(min);
-use Time::HiRes qw(time);
+use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime time);
 
 my $COMMAND = 'EventSource::XS::Command';
 
@@ -38,7 +38,7 @@ sub run {
     my $self   = bless {
         option => $option,
         lines  => '',
-        until  => defined $option->{timeout} ? time + $option->{timeout} : undef,
+        until  => defined $option->{timeout} ? clock_gettime(CLOCK_MONOTONIC) + $option->{timeout} : undef,
         _checked($option),
     }, $class;
     local @SIG{qw(INT TERM)} = (sub { $self->{is_over} = 1 }) x 2;
@@ -179,7 +179,7 @@ sub _is_over {
     return
            $self->{is_over}
         || defined $self->{left}  && !$self->{left}
-        || defined $self->{until} && time >= $self->{until};
+        || defined $self->{until} && clock_gettime(CLOCK_MONOTONIC) >= $self->{until};
 }
 
 # Reads until the stream ends. Returns true if there was anything to read. The output is watched too: a reader such as head
@@ -192,7 +192,10 @@ sub _read_stream {
     $poll->mask(*STDOUT{IO} => POLLERR);
     my $has_read;
     while (!$self->_is_over) {
-        my $wait = defined $self->{until} ? min($LONGEST_WAIT, $self->{until} - time) : $LONGEST_WAIT;
+        my $wait =
+            defined $self->{until}
+            ? min($LONGEST_WAIT, $self->{until} - clock_gettime(CLOCK_MONOTONIC))
+            : $LONGEST_WAIT;
         $poll->poll($wait > 0 ? $wait : 0);
         $COMMAND->end if $poll->events(*STDOUT{IO}) & POLLERR;
         $self->_hint  if $self->{hints_at} && time >= $self->{hints_at};

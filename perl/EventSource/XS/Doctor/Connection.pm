@@ -11,7 +11,7 @@ use parent 'EventSource::XS::Client::Transport::Socket';
 use EventSource::XS::Client::Decoder;
 use EventSource::XS::Doctor::Body;
 use List::Util  qw(min);
-use Time::HiRes qw(time);
+use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
 use URI;
 
 my $SEND_WITHIN  = 10;            # seconds
@@ -57,7 +57,7 @@ sub alpn {
     my $self = shift;
     return undef if $self->{url}->scheme ne 'https' || !$self->has_tls || !IO::Socket::SSL->can_alpn;
     $self->{request}{alpn} = ['h2', 'http/1.1'];
-    $self->{began} = time;
+    $self->{began} = clock_gettime(CLOCK_MONOTONIC);
     $self->turn;
     my $selected = $self->is_open ? $self->{socket}->alpn_selected : return undef;
     $self->close;
@@ -140,11 +140,11 @@ sub redirect {
 # Connects and sends the request. Returns itself; failure says whether it has failed.
 sub request {
     my $self = shift;
-    $self->{began} = time;
+    $self->{began} = clock_gettime(CLOCK_MONOTONIC);
     $self->turn;
-    my $deadline = time + $SEND_WITHIN;
+    my $deadline = clock_gettime(CLOCK_MONOTONIC) + $SEND_WITHIN;
     while ($self->is_open && !defined $self->{sent_at}) {
-        my $left = $deadline - time;
+        my $left = $deadline - clock_gettime(CLOCK_MONOTONIC);
         $left > 0
             ? $self->turn(min($left, $LONGEST_WAIT))
             : $self->report_end(
@@ -154,7 +154,7 @@ sub request {
 }
 
 # Seconds since the request began.
-sub seconds { return time - $_[0]{began} }
+sub seconds { return clock_gettime(CLOCK_MONOTONIC) - $_[0]{began} }
 
 # The seconds from one piece of the body to the next, the first after the head, and from the last one to the end.
 sub silences {

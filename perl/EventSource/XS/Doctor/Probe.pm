@@ -9,7 +9,7 @@ use EventSource::Hub::Process ();
 use EventSource::XS::Command  ();
 use File::Temp                ();
 use POSIX                     qw(WNOHANG);
-use Time::HiRes               qw(sleep time);
+use Time::HiRes               qw(CLOCK_MONOTONIC clock_gettime sleep);
 
 my $WITHIN   = 30;                           # seconds that a command may take
 my $TIMEOUT  = 2;                            # seconds for an answer of the hub
@@ -45,7 +45,7 @@ sub begin {
         exec '/bin/sh', '-c', $self->{trigger} or print STDERR "/bin/sh: $!\n";
         POSIX::_exit(127);
     }
-    $self->{deadline} = time + $WITHIN;
+    $self->{deadline} = clock_gettime(CLOCK_MONOTONIC) + $WITHIN;
     return $token;
 }
 
@@ -73,7 +73,7 @@ sub has_ended {
         $self->{failure} = "the command ended with the status $status: " . $self->_printed if $status;
         return !!1;
     }
-    kill KILL => $pid if time > $self->{deadline};
+    kill KILL => $pid if clock_gettime(CLOCK_MONOTONIC) > $self->{deadline};
     return !!0;
 }
 

@@ -7,6 +7,7 @@ use warnings;
 
 use EventSource::XS::ErrorLog;
 use Scalar::Util qw(blessed);
+use Time::HiRes  qw(CLOCK_MONOTONIC clock_gettime);
 
 my $IS_NEWS  = 2;      # seconds from which on a process that does not answer is worth a line
 my $PATIENCE = 0.5;    # seconds
@@ -36,8 +37,8 @@ sub end {
 # A stream waits for the process. That is logged, unless it answers soon: it may just begin.
 sub note {
     my $self = shift;
-    $self->{since} = time if !$self->{since};
-    return if $self->{is_logged} || time - $self->{since} < $IS_NEWS;
+    $self->{since} = clock_gettime(CLOCK_MONOTONIC) if !$self->{since};
+    return if $self->{is_logged} || clock_gettime(CLOCK_MONOTONIC) - $self->{since} < $IS_NEWS;
     $self->{is_logged} = 1;
     EventSource::XS::ErrorLog->warn(
         "EventSource::Hub: the hub process '$self->{name}' does not answer. Streams wait for it for publish_timeout;"

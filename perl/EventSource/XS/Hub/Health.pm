@@ -6,7 +6,7 @@ use warnings;
 # nothing.
 
 use EventSource::XS::Settings;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime sleep);
 
 my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 
@@ -53,11 +53,11 @@ sub stats { return $_[0]{stats} }
 sub _is_behind {
     my ($self, $first) = @_;
     my $limit   = $self->{limit};
-    my $ends    = time + $limit->{pending};
+    my $ends    = clock_gettime(CLOCK_MONOTONIC) + $limit->{pending};
     my $waiting = $self->{stats}{store}{pending} > 0;
     my $is_late = $self->_is_late;
     my $has_new = 0;
-    while (($waiting && !$has_new || $is_late) && time < $ends) {
+    while (($waiting && !$has_new || $is_late) && clock_gettime(CLOCK_MONOTONIC) < $ends) {
         sleep $STEP;
         $self->_look;
         return $self->_is_down if defined $self->_is_down;

@@ -41,7 +41,7 @@ sub change_of {
     my ($class, $channel, $id, $given) = @_;
     $SETTINGS->refuse(member => 'update_member takes the new data as a hash, such as {json => {name => $name}}')
         if ref $given ne 'HASH';
-    $SETTINGS->known($given, \@EVENT, 'field %s of a member');
+    $given = $SETTINGS->known($given, \@EVENT, 'field %s of a member');
     my ($key,  $name) = (_id($id), $class->_channel($channel));
     my ($data, $text) = _data($key, $given);
     return ($name, $key, $text, exists $data->{json} ? 1 : 0, _event('update', $data, {event => $given->{event}}));
@@ -70,7 +70,7 @@ sub of {
     return undef  if !defined $given;
     $SETTINGS->refuse(member => 'member must be a hash, such as {id => $user, channel => $name}')
         if ref $given ne 'HASH';
-    $SETTINGS->known($given, \@MEMBER, 'field %s of member');
+    $given = $SETTINGS->known($given, \@MEMBER, 'field %s of member');
     my $channel     = $class->_channel($given->{channel});
     my $id          = _id($given->{id});
     my $leave_after = defined $given->{leave_after} ? $given->{leave_after} : $LEAVE_AFTER;
@@ -140,7 +140,7 @@ sub _event {
     $SETTINGS->refuse(
         $type => "$type must be a hash of fields, such as {event => 'here'}" . ($type eq 'join' ? q{, or 'count'} : ''))
         if ref $given ne 'HASH';
-    $SETTINGS->known($given, \@EVENT, "field %s of $type");
+    $given = $SETTINGS->known($given, \@EVENT, "field %s of $type");
     my %field = map { defined $given->{$_} ? ($_ => $given->{$_}) : () } @EVENT;
     return _encoded(event => $type, exists $field{data} || exists $field{json} ? () : %$data, %field);
 }

@@ -76,7 +76,7 @@ sub _bounds {
     my ($name, $given, $field, @bounds) = @_;
     $given = {} if !defined $given;
     $SETTINGS->refuse($field, "$name must be a hash of bounds, such as {$bounds[0] => 100}") if ref $given ne 'HASH';
-    $SETTINGS->known($given, \@bounds, "bound %s of $name");
+    $given = $SETTINGS->known($given, \@bounds, "bound %s of $name");
     return {map { ($_ => _bound("$_ of $name", $given->{$_}, $field)) } grep { defined $given->{$_} } @bounds};
 }
 
@@ -146,7 +146,7 @@ sub _of_channels {
     my $of        = "of per_channel '$text'";
     $SETTINGS->refuse(per_channel => "the settings $of must be a hash, such as {keep_history => {events => 100}}")
         if ref $settings ne 'HASH';
-    $SETTINGS->known($settings, [qw(keep_history keep_state on_slow)], "setting %s $of");
+    $settings = $SETTINGS->known($settings, [qw(keep_history keep_state on_slow)], "setting %s $of");
     my $history = _bounds("keep_history $of", $settings->{keep_history}, 'per_channel', @HISTORY);
     my $state   = _bounds("keep_state $of",   $settings->{keep_state},   'per_channel', @STATE);
     my $on_slow = _on_slow("on_slow $of", $settings->{on_slow}, 'per_channel');

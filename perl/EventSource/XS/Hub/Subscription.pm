@@ -131,10 +131,10 @@ sub _with_option {
             . " and, last, their options: ['room/7', {start => -50}]")
         if ref $option ne 'HASH';
     $SETTINGS->refuse(channels => 'an array of channels has options, but no channel before them') if !@topics;
-    $SETTINGS->known($option, [qw(max_streams_per start)], 'option %s of a channel');
+    $option = $SETTINGS->known($option, [qw(max_streams_per start)], 'option %s of a channel');
     EventSource::XS::Hub::Limit->of($option->{max_streams_per});
     __PACKAGE__->start($option->{start});
-    return {topics => [map { __PACKAGE__->topic($_) } @topics], option => {%$option}};
+    return {topics => [map { __PACKAGE__->topic($_) } @topics], option => $option};
 }
 
 1;

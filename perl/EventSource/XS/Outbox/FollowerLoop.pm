@@ -25,7 +25,7 @@ our $PATIENCE = 10;    ## no critic (ProhibitPackageVars)
 # object that is returned.
 sub in_loop {
     my ($class, $loop, %given) = @_;
-    my $self = $class->_new(%given, begun_at => time, loop => $loop);
+    my $self = $class->_new(%given, begun_at => clock_gettime(CLOCK_MONOTONIC), loop => $loop);
     weaken(my $weak = $self);
     $self->{step} = sub { $weak->_step if $weak };
     $self->_continue(0);
@@ -33,7 +33,7 @@ sub in_loop {
 }
 
 # Returns true if the loop should have called a step, and has not.
-sub is_still { return defined $_[0]{begun_at} && time - $_[0]{begun_at} > $LATE }
+sub is_still { return defined $_[0]{begun_at} && clock_gettime(CLOCK_MONOTONIC) - $_[0]{begun_at} > $LATE }
 
 # Runs until INT or TERM.
 sub until_signal {

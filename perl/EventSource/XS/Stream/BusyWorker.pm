@@ -15,6 +15,7 @@ use warnings;
 use EventSource::Gone;
 use EventSource::XS::Adapter;
 use EventSource::XS::Library;
+use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
 
 # Seconds after which a handler is reported, and may end with its worker; and after which pushes to a client that has left are
 # reported. A test has less.
@@ -39,7 +40,7 @@ sub begin {
         if !$application || $application->{generation} != EventSource::XS::_generation();
     my $log = fileno STDERR;
     $stream->_report_handler($application->{line}, $log) if defined $log && $stream->is_native;
-    my $look_at = time + $LIMIT;
+    my $look_at = clock_gettime(CLOCK_MONOTONIC) + $LIMIT;
     return [$stream, $env, $application, $look_at, EventSource::XS::_set_next_look($look_at)];
 }
 
@@ -53,10 +54,10 @@ sub end {
 # second at most, and not before the limit.
 sub is_over {
     my $handler = $running or return !!0;
-    return !!0 if time < $handler->[$LOOK_AT];
+    return !!0 if clock_gettime(CLOCK_MONOTONIC) < $handler->[$LOOK_AT];
     my $is_own  = _is_here($handler->[$APPLICATION]);
     my $is_over = $is_own && EventSource::XS::Adapter->is_worker_ending(EventSource::XS::Adapter->of_caller);
-    $handler->[$LOOK_AT] = time + ($is_over ? 0 : 1);
+    $handler->[$LOOK_AT] = clock_gettime(CLOCK_MONOTONIC) + ($is_over ? 0 : 1);
     EventSource::XS::_set_next_look($is_own ? $handler->[$LOOK_AT] : 0);
     $handler->[$STREAM]->end_with_retry if $is_over && $handler->[$STREAM]->is_open;
     return $is_over;
@@ -84,8 +85,8 @@ sub see_refusal {
     my $application = $handler->[$APPLICATION];
     return if $handler->[$STREAM] != $stream || !_is_here($application);
     return if ($stream->_want_end || '') eq 'application';
-    $handler->[$REFUSED_AT] ||= time;
-    return if time - $handler->[$REFUSED_AT] < $GONE_LIMIT || $handler->[$IS_REPORTED]++;
+    $handler->[$REFUSED_AT] ||= clock_gettime(CLOCK_MONOTONIC);
+    return if clock_gettime(CLOCK_MONOTONIC) - $handler->[$REFUSED_AT] < $GONE_LIMIT || $handler->[$IS_REPORTED]++;
     return if !EventSource::XS->is_first_time("refused $application->{name}");
     $handler->[$REQUEST]{'psgi.errors'}
         ->print("EventSource::XS: a handler of $application->{name} occupies worker $$: it keeps"

@@ -27,7 +27,7 @@ use EventSource::XS::Stream::Relay::Process;
 use IO::Select;
 use List::Util   qw(max min);
 use Scalar::Util qw(refaddr weaken);
-use Time::HiRes  ();
+use Time::HiRes  qw(CLOCK_MONOTONIC clock_gettime);
 
 my $SETTINGS = EventSource::XS::Settings->new('EventSource::Hub');
 
@@ -187,8 +187,8 @@ sub serve {
     return       if !$self->{writer};
     $self->close if !$self->is_subscribed;
     if ($self->{bound}) {
-        my $until = Time::HiRes::time() + $self->{absence}->patience_of_stream;
-        Time::HiRes::sleep($POLL) while $self->_waits_for_hub && Time::HiRes::time() < $until;
+        my $until = clock_gettime(CLOCK_MONOTONIC) + $self->{absence}->patience_of_stream;
+        Time::HiRes::sleep($POLL) while $self->_waits_for_hub && clock_gettime(CLOCK_MONOTONIC) < $until;
         return $self->end_with_retry if $self->_waits_for_hub;
         return if $self->_can_pass_on && EventSource::XS::Stream::Relay::Process->start($self, $self->{bound});
     }

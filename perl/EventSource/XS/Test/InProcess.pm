@@ -18,7 +18,7 @@ use Plack::Util  ();
 use Scalar::Util qw(refaddr weaken);
 use Socket       qw(AF_UNIX MSG_DONTWAIT MSG_NOSIGNAL PF_UNSPEC SOCK_STREAM);
 use Test::Builder;
-use Time::HiRes qw(ITIMER_REAL getitimer setitimer time);
+use Time::HiRes qw(CLOCK_MONOTONIC ITIMER_REAL clock_gettime getitimer setitimer);
 
 my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource');
 
@@ -104,8 +104,8 @@ sub url { return 'http://localhost' }
 # HTTP::Server::PSGI calls this to send. If the socket is full, the stream's end of it is read.
 sub write_timeout {
     my ($self, $conn, $bytes, $length, $offset) = @_;
-    my $deadline = time + $WRITE_WITHIN;
-    while (time < $deadline) {
+    my $deadline = clock_gettime(CLOCK_MONOTONIC) + $WRITE_WITHIN;
+    while (clock_gettime(CLOCK_MONOTONIC) < $deadline) {
         return undef if !defined fileno $conn;
         my $sent = CORE::send $conn, substr($bytes, $offset, $length), MSG_DONTWAIT | MSG_NOSIGNAL;
         return $sent                                     if defined $sent;
@@ -199,7 +199,7 @@ sub _show_news {
 sub _within {
     my ($seconds, $code, $ask) = @_;
     my ($rest, $every) = getitimer(ITIMER_REAL);
-    my $due = $rest && time + $rest;
+    my $due = $rest && clock_gettime(CLOCK_MONOTONIC) + $rest;
     my ($exception, $where, $answer);
     {
         local $@;
@@ -218,7 +218,7 @@ sub _within {
         setitimer(ITIMER_REAL, 0, 0);
         $exception = $@ if !$ended;
     }
-    setitimer(ITIMER_REAL, max($SHORTEST, $due - time), $every) if $due;
+    setitimer(ITIMER_REAL, max($SHORTEST, $due - clock_gettime(CLOCK_MONOTONIC)), $every) if $due;
     return ($exception, $where, $answer);
 }
 

@@ -7,7 +7,7 @@ use warnings;
 use EventSource::XS::Library;
 use EventSource::XS::Loop;
 use IO::Select;
-use Time::HiRes qw(time);
+use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
 
 # The longest single wait, in seconds. A callback that nothing wakes, such as one that another callback has deferred,
 # runs after it.
@@ -34,9 +34,9 @@ sub turn {
 
 sub wait_for {
     my ($condition, $seconds, @handles) = @_;
-    my $deadline = time + $seconds;
+    my $deadline = clock_gettime(CLOCK_MONOTONIC) + $seconds;
     while (!$condition->()) {
-        my $left = $deadline - time;
+        my $left = $deadline - clock_gettime(CLOCK_MONOTONIC);
         return !!0 if $left <= 0;
         turn($left, @handles);
     }

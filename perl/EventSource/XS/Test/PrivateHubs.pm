@@ -14,7 +14,7 @@ use File::Spec  ();
 use File::Temp  ();
 use IO::Select  ();
 use POSIX       ();
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime sleep);
 
 my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource: private_hub');
 
@@ -134,9 +134,9 @@ sub _holders {
 
 sub _is_locked_within {
     my ($lock, $seconds) = @_;
-    my $deadline = time + $seconds;
+    my $deadline = clock_gettime(CLOCK_MONOTONIC) + $seconds;
     while (!flock $lock, LOCK_EX | LOCK_NB) {
-        return !!0 if time > $deadline;
+        return !!0 if clock_gettime(CLOCK_MONOTONIC) > $deadline;
         sleep $POLL_EVERY;
     }
     return !!1;

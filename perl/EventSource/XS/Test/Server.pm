@@ -18,7 +18,7 @@ use POSIX        qw(WNOHANG setpgid);
 use Scalar::Util qw(weaken);
 use Socket       qw(SOCK_STREAM);
 use Test::Builder;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime sleep);
 
 my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource');
 
@@ -134,9 +134,9 @@ sub _arguments {
 # Waits for the end of a child. Returns false if it has not ended within so many seconds.
 sub _ends_within {
     my ($pid, $seconds) = @_;
-    my $deadline = time + $seconds;
+    my $deadline = clock_gettime(CLOCK_MONOTONIC) + $seconds;
     while (waitpid($pid, WNOHANG) == 0) {
-        return !!0 if time >= $deadline;
+        return !!0 if clock_gettime(CLOCK_MONOTONIC) >= $deadline;
         sleep $POLL_EVERY;
     }
     return !!1;
@@ -180,8 +180,8 @@ sub _keep {
         last;
     }
     kill KILL => -$server;                                                 # its remaining workers
-    my $deadline = time + $GONE_WITHIN;
-    while (_runs($server) && time < $deadline) { sleep $POLL_EVERY }
+    my $deadline = clock_gettime(CLOCK_MONOTONIC) + $GONE_WITHIN;
+    while (_runs($server) && clock_gettime(CLOCK_MONOTONIC) < $deadline) { sleep $POLL_EVERY }
     my $is_told = IO::Select->new($line)->can_read(0) ? sysread $line, my $word, 1 : 1;
     unlink $self->{log}->filename if defined $is_told && $is_told == 0;    # The test has ended and cannot remove it.
     POSIX::_exit(0);
@@ -239,13 +239,13 @@ sub _serve {
 
 sub _wait_until_it_accepts {
     my $self     = shift;
-    my $deadline = time + $START_WITHIN;
+    my $deadline = clock_gettime(CLOCK_MONOTONIC) + $START_WITHIN;
     my $problem;
     while (!$problem) {
         if    (!$self->{pid} || _ends_within($self->{keeper}, 0)) { $problem = 'ended' }
         elsif (IO::Socket::INET->new(PeerAddr => $self->{host}, PeerPort => $self->{port}, Timeout => 1)) { return }
-        elsif (time > $deadline) { $problem = 'does not accept connections' }
-        else                     { sleep $POLL_EVERY }
+        elsif (clock_gettime(CLOCK_MONOTONIC) > $deadline) { $problem = 'does not accept connections' }
+        else                                               { sleep $POLL_EVERY }
     }
     $self->stop;
     my $place = EventSource::Error->here->{location};

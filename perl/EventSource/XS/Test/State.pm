@@ -15,7 +15,7 @@ my $SETTINGS = EventSource::XS::Settings->new('Test::EventSource');
 sub new {
     my ($class, $given) = @_;
     $SETTINGS->refuse(state => q{state must be a hash, such as {key => 'item'}}) if ref $given ne 'HASH';
-    $SETTINGS->known($given, [qw(forget_event gap_event key)], 'option %s of state');
+    $given = $SETTINGS->known($given, [qw(forget_event gap_event key)], 'option %s of state');
     $SETTINGS->refuse(
         key => 'key must be a member of the JSON in each event, or a code reference that is given the event')
         if !defined $given->{key} || ref $given->{key} && ref $given->{key} ne 'CODE';

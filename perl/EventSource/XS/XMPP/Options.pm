@@ -137,7 +137,7 @@ sub _check {
 sub _check_events {
     my $events = shift;
     $SETTINGS->refuse(events => 'events must be a hash, such as {retract => \'gone\'}') if ref $events ne 'HASH';
-    $SETTINGS->known($events, [keys %EVENTS], 'event %s');
+    $events = $SETTINGS->known($events, [keys %EVENTS], 'event %s');
     $SETTINGS->one_line("events: $_" => $events->{$_}, field => 'events')
         for grep { defined $events->{$_} } sort keys %$events;
     return;

@@ -37,7 +37,8 @@ pub fn write(place: &Place, settings: &NamedSettings) -> io::Result<()> {
 /// Call this with the lock of the hub.
 pub fn note_proxy(place: &Place, endpoint: Option<&str>) {
     // It is only for people.
-    let _ = endpoint.map_or_else(|| fs::remove_file(place.proxy()), |endpoint| fs::write(place.proxy(), endpoint));
+    let keep = |endpoint: &str| replace_file(&place.proxy(), endpoint.as_bytes());
+    let _ = endpoint.map_or_else(|| fs::remove_file(place.proxy()), keep);
 }
 
 /// Forgets the settings of a hub. Call this with the lock of the hub.
@@ -149,7 +150,10 @@ mod tests {
         fs::rename(&file, folder.join("kept")).expect("its owner may");
         symlink(folder.join("kept"), &file).expect("a link");
         refused("a link");
+        note_proxy(&shop, Some("127.0.0.1:8080"));
+        assert_eq!(fs::metadata(shop.proxy()).expect("a file").mode() & 0o777, 0o600, "whatever the umask is");
         forget(&shop);
+        assert!(!shop.proxy().exists());
         assert_eq!(read(&shop), Ok(None));
         fs::create_dir(&file).expect("its owner may");
         write(&shop, &NamedSettings::default()).expect_err("a folder is in the place of the file");
