@@ -1,4 +1,4 @@
-# The hub process is upgraded while a handler runs: the stream of that handler is not at rest, so its client comes back.
+# Upgrades while a handler runs: the stream of that handler is not at rest, so its client comes back.
 
 use lib 't/lib';
 use Testing qw(native named_hubs);
@@ -6,6 +6,7 @@ use Testing::Client;
 use Testing::ControlledProcess qw(output_of);
 use Testing::Server;
 use Testing::SourceTree qw(write_file);
+use Testing::Process    qw(suspend);
 use EventSource::Hub::Process;
 
 Testing::Server->require_or_skip_all('Feersum');
@@ -28,5 +29,24 @@ for my $name ('Feersum', Testing::Server->tested(qw(Starman Twiggy))) {
         $hub->stop;
     };
 }
+
+# On a server that blocks, a relay looks for its client while it waits for the hub process, as it does at an upgrade.
+subtest 'a client that leaves while its relay waits for the hub process is no fault' => sub {
+    my $folder = new_folder;
+    my @place  = (name => 'test', socket => "$folder/hub.sock");
+    my $hub    = EventSource::Hub::Process->connect(@place, autostart => 1);
+    suspend($hub->pid);
+    my $server = Testing::Server->start('Starman', 't/data/held.psgi', workers => 1, env => {HELD_FOLDER => $folder});
+    my $client = Testing::Client->get($server->port, '/writer');
+    write_file("$folder/ends", '');
+    ok wait_until($DEADLINE, sub { -e "$folder/runs" }), 'the handler runs';
+    $client->leave;
+    my $next = Testing::Client->get($server->port, '/writer');
+    ok $next->read_head, 'the worker serves the next client' or diag $server->log;
+    unlike $server->log, qr/undefined value/, 'and has reported nothing';
+    kill CONT => $hub->pid;
+    $next->leave;
+    $hub->stop;
+};
 
 done_testing;

@@ -192,13 +192,14 @@ sub serve {
         return $self->end_with_retry if $self->_waits_for_hub;
         return if $self->_can_pass_on && EventSource::XS::Stream::Relay::Process->start($self, $self->{bound});
     }
+    return if !$self->{writer};    # the client has left while the stream waited for the hub process
     my $select = IO::Select->new($self->{ours});
     my @server = EventSource::XS::Adapter->of_caller;
 
     # Plack::Test returns a response when that has ended, and nobody ends a hub's stream.
     EventSource::XS::ErrorLog->warn(
         "EventSource::XS: Plack::Test waits for the end of a hub's stream: test it with Test::EventSource\n")
-        if !$self->{writer}->socket
+        if !$self->socket
         && EventSource::XS->is_below(qr/\AHTTP::Message::PSGI::res_from_psgi\z/)
         && EventSource::XS->is_first_time('in test');
     while ($self->{writer} && $self->{writer}->is_open) {
@@ -238,6 +239,7 @@ sub _pass_on_when_sent {
     my $self  = shift;
     my $bound = delete $self->{bound};
     $self->_limit_silence;
+    return if !$self->{writer};    # it has ended because of that
     weaken(my $known = $self);
     my $pass_on = sub {
         return if !$known || !$known->{writer};
@@ -316,9 +318,9 @@ sub _wait_for_hub {
         local $@;
         my $passes   = $self->{bound} && $self->_can_pass_on;
         my $has_more = eval { $passes ? $self->_pass_on_when_sent : $self->_copy };
-        if    ($passes)                  { _log($@) if $@ }
-        elsif (!$has_more)               { _log($@) if $@; $self->_end }
-        elsif ($self->{writer}->is_full) { $self->_wait_for_client }
+        if    ($passes)                                     { _log($@) if $@ }
+        elsif (!$has_more)                                  { _log($@) if $@; $self->_end }
+        elsif ($self->{writer} && $self->{writer}->is_full) { $self->_wait_for_client }
     };
     my $loop = EventSource::XS::Loop->current;
     if ($loop) { $self->{watch} = $loop->readable($self->{ours}, $copy) }
@@ -339,7 +341,8 @@ sub _copy {
 # Where the server blocks, waits for room first: a write would wait for a client that reads nothing. Returns false as _copy
 # does, or if that client is dead.
 sub _copy_or_wait {
-    my $self    = shift;
+    my $self = shift;
+    return !!0 if !$self->{writer};
     my $is_full = $self->is_blocking && $self->{writer}->is_full;
     delete $self->{patience} if !$is_full;
     return $is_full ? $self->_wait_for_room : $self->_copy;
