@@ -1,6 +1,6 @@
 //! When the process has nothing to do any more.
 
-use eventsource_xs::wire::HubSettings;
+use eventsource_xs::wire::{HandedProcess, HubSettings};
 use std::time::{Duration, Instant};
 
 /// The time for which the end of the process is postponed.
@@ -59,6 +59,20 @@ impl Lifetime {
         } else {
             None
         }
+    }
+
+    /// Hands the clocks over, as they are at a time.
+    pub fn hand_over(&self, at: Instant, to: &mut HandedProcess) {
+        let age = |since: Instant| at.saturating_duration_since(since);
+        (to.without_worker, to.idle) = (self.without_worker.map(age), self.idle.map(age));
+        to.has_ended_streams = self.has_ended_streams;
+    }
+
+    /// Continues with the clocks of another program, which it has handed over `at` a time.
+    pub fn resume(&mut self, handed: &HandedProcess, at: Instant) {
+        let since = |age: Duration| at.checked_sub(age).unwrap_or(at);
+        (self.without_worker, self.idle) = (handed.without_worker.map(since), handed.idle.map(since));
+        self.has_ended_streams = handed.has_ended_streams;
     }
 
     /// Delays the end of the process by a moment. It then ends if nobody uses it.

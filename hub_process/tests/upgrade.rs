@@ -734,6 +734,24 @@ fn a_greeting_that_waits_for_another_store_has_its_time_however_many_upgrades_th
 }
 
 #[test]
+fn streams_end_a_while_after_the_last_worker_however_often_the_hub_is_upgraded() {
+    for is_stored in [false, true] {
+        let scene = Scene::new();
+        let settings = if is_stored { in_file(&scene) } else { settings() };
+        let mut worker = scene.client_with(HubSettings { grace: Duration::from_secs(2), ..settings });
+        let pid = worker.welcome().pid;
+        let mut client = follow(&mut worker, 1, topics("news", None));
+        drop(worker);
+        let reader = std::thread::spawn(move || read_to_end(&mut client));
+        eventually("it has ended", || {
+            signal(pid, Signal::USR2);
+            reader.is_finished()
+        });
+        assert!(reader.join().expect("no panic").contains("retry: "));
+    }
+}
+
+#[test]
 fn the_time_without_a_worker_continues() {
     let scene = Scene::new();
     let mut worker = scene.client_with(HubSettings {

@@ -179,6 +179,11 @@ pub struct HandedProcess {
     pub streams: Option<u32>,
     pub metrics: Option<u32>,
     pub removes_streams: bool,
+    /// For how long there was no worker, and for how long nobody has used the process; and whether the streams were ended since
+    /// the last worker has left.
+    pub without_worker: Option<Duration>,
+    pub idle: Option<Duration>,
+    pub has_ended_streams: bool,
     /// True if a worker or a command has started the process.
     pub is_started: bool,
     /// The connections that are told that the program continues.
@@ -222,8 +227,8 @@ pub struct HandedPeer<'a> {
 
 coded! {
     HandedProcess {
-        program, program_file, at, listener, lock, removes_socket, streams, metrics, removes_streams, is_started, requesters,
-        next_token, decided, known,
+        program, program_file, at, listener, lock, removes_socket, streams, metrics, removes_streams,
+        without_worker, idle, has_ended_streams, is_started, requesters, next_token, decided, known,
     }
     HandedMember { channel, id, is_counted, kept }
     History { epoch, cipher_key, last_seq, evicted, evicted_through, is_shared, is_own, ends_forgotten_through }

@@ -124,7 +124,11 @@ impl Server {
     }
 
     fn take_over(&mut self, handed: &[Handover<'_>], now: Instant) {
-        let at = process_of(handed).map_or(now, |process| moment_of(process.at));
+        let mut at = now;
+        if let Ok(process) = process_of(handed) {
+            at = moment_of(process.at);
+            self.lifetime.resume(process, at);
+        }
         let mut known: BTreeMap<u64, Known> = BTreeMap::new(); // in the order in which the streams have begun
         for part in handed {
             match *part {
@@ -192,8 +196,8 @@ impl Server {
         self.flush_responses(now);
     }
 
-    /// Continues with a stream, as one that a worker hands over. Its members and its will have it from the beginning: its client
-    /// has perhaps left. Fails with the reason if it has ended.
+    /// Continues with a stream, as one that a worker hands over. Its members and its will have it from the beginning, because
+    /// its client has perhaps left. Fails with the reason if it has ended.
     fn resume_stream(
         &mut self,
         descriptor: u32,

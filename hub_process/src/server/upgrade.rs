@@ -139,6 +139,7 @@ impl Server {
         };
         self.instance.hand_over(file, &mut process);
         self.listening.hand_over(file, &mut process);
+        self.lifetime.hand_over(file.at, &mut process);
         file.add(&Handover::Process(process.into()));
         self.current.hand_over(file, keeps.history);
         self.peers.hand_over(file, &self.options.name, |peer| {
