@@ -60,6 +60,11 @@ impl Cursor {
         self.last_id = LastId::new(self.last_id.seq(), true);
     }
 
+    /// Returns the sequence number of the client's last id, and the one up to which the stream was sent.
+    pub fn place(&self) -> (u64, u64) {
+        (self.last_id.seq(), self.seq)
+    }
+
     /// Returns the number of channels and patterns that the stream is subscribed to.
     pub fn topics(&self) -> usize {
         self.topics.len()

@@ -145,6 +145,10 @@ impl<I: Io> Reactor<I> {
             self.withdraw(id, finishes);
             return;
         }
+        if self.hubs.get_mut(hub).map_or(false, |hub| hub.has_finished_before(request, now)) {
+            self.withdraw(id, true);
+            return;
+        }
         if !self.hubs.get_mut(hub).map_or(true, |hub| hub.readers.add_stream(id, request, now)) {
             return self.end_with_retry(id, Reason::Error);
         }

@@ -201,7 +201,7 @@ impl<I: Io> Reactor<I> {
                     cursor.end_wait();
                     self.queue(id.slot);
                 }
-                _ => self.end_poll(id),
+                _ => self.end_poll(id, now),
             }
         }
     }
@@ -209,13 +209,17 @@ impl<I: Io> Reactor<I> {
     /// Ends a poll in order. It is sent nothing more of the logs. A client that has waited in vain is sent its position, if
     /// that has advanced: so a client of a quiet channel does not fall behind. The end is no decision of the application about
     /// its member.
-    pub(super) fn end_poll(&mut self, id: StreamId) {
+    pub(super) fn end_poll(&mut self, id: StreamId, now: Instant) {
         self.note_age(id);
         let is_in_vain = self.hub_and_cursor(id).map_or(false, |(_, cursor)| !cursor.has_news());
         let position = if is_in_vain { self.quiet_block(id) } else { None };
         if let (Some(position), Some(record)) = (position, self.record(id)) {
             let position = record.stream.settings().frame(&position);
             self.buffer_non_event(id, position);
+        }
+        if let Some((hub, cursor)) = self.hub_and_cursor(id) {
+            let (last_seq, seq) = cursor.place();
+            hub.record_poll_end(id, last_seq, seq, now);
         }
         self.end_without_logs(id);
     }

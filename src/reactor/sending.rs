@@ -66,7 +66,7 @@ impl<I: Io> Reactor<I> {
             Ok(SendResult::Behind) => self.queue_behind(slot),
             Ok(SendResult::Nothing) => self.arm_timer(slot, now), // the stream's quiet time begins
             Ok(SendResult::Stalled) => self.block(id, now),
-            Ok(SendResult::Answered) => self.end_poll(id),
+            Ok(SendResult::Answered) => self.end_poll(id, now),
             Err(error) if is_memory(&error) => {
                 self.stall(id, now);
                 if let Some(record) = self.record(id) {

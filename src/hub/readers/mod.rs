@@ -18,9 +18,9 @@
 //! application was asked for before is refused, for as long as any is valid. A request that had to be forgotten may have
 //! meant anybody: a job that withdraws the rights of many users makes a hub forget others within milliseconds.
 //!
-//! A client that is between two streams or polls is not meant either, nor is it told not to come back: its application, which
-//! has withdrawn the right before, is asked again. A request that means later polls would also end those that the application
-//! has let in since.
+//! A client that is between two streams is not meant either, nor is it told not to come back: its application, which has
+//! withdrawn the right before, is asked again. A request that means later streams would also end those that the application has
+//! let in since. Clients between two polls are known (`polls.rs`).
 
 pub(super) mod polls;
 pub(super) mod stream_limits;
@@ -66,7 +66,7 @@ impl Readers {
     pub fn add_stream(&mut self, stream: StreamId, request: &SubscribeRequest, now: Instant) -> bool {
         let Access { labels, max_age, poll, .. } = &request.access;
         if let Some(poll) = poll {
-            self.polls.add(stream, poll, now);
+            self.polls.add(stream, poll, request, now);
         }
         self.labels.add(stream, labels, max_age.map(|age| after(now, age)))
     }
@@ -312,6 +312,9 @@ impl Hub {
         let by_topic = lists.flat_map(SubscriberList::iter).map(u64::from);
         let streams: BTreeSet<u64> = by_label.chain(by_topic).collect();
         self.readers.requests.add(request, at);
+        if request.finishes {
+            self.readers.polls.finish_ended(request);
+        }
         streams.into_iter().map(Into::into).collect()
     }
 }

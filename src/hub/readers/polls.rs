@@ -8,12 +8,17 @@
 //!
 //! A later position, as a keepalive or when a client of the state resumes, is not new by itself: otherwise a client of a quiet
 //! channel would poll without a pause while others are busy.
+//!
+//! A client between two polls is told not to come back, too, if a request to end streams for good means the poll before: an
+//! event that is published just before that request answers the poll. So polls that have ended are remembered for
+//! [`POLL_LINGER`]. The next poll of the client is one of the same topics and labels that begins where the other one has ended.
 
 use crate::hub::cursor::{Parts, Waiting};
-use crate::hub::{Access, Cursor, Hub, Poll, PollReason, PositionStyle};
+use crate::hub::{Access, Cursor, EndRequest, Hub, Poll, PollReason, PositionStyle, SubscribeRequest};
 use crate::stream::{after, StreamId};
 use crate::wait_list::WaitList;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 /// The bytes after which a poll is answered, though there is more to send.
@@ -25,24 +30,78 @@ const LEAST_WAIT: Duration = Duration::from_secs(1);
 /// The time for which the member of a poll stays after its end at the least: the next poll comes meanwhile.
 pub const POLL_LINGER: Duration = Duration::from_secs(15);
 
-/// The open polls. They are kept beside the streams, because most streams are none.
+/// The most polls that have ended and are remembered.
+const MOST_ENDED: usize = 10_000;
+
+/// The polls. They are kept beside the streams, because most streams are none.
 #[derive(Debug, Default)]
 pub(super) struct Polls {
-    /// The bytes that each was sent.
-    sent_bytes: BTreeMap<StreamId, usize>,
+    open: BTreeMap<StreamId, OpenPoll>,
     /// Until when those wait that have not waited for long enough.
     ends: WaitList<StreamId, Instant>,
+    ended: VecDeque<EndedPoll>,
+}
+
+#[derive(Debug)]
+struct OpenPoll {
+    sent_bytes: usize,
+    /// What it reads: topics and labels.
+    reads: SubscribeRequest,
+}
+
+/// A poll whose client is about to come back.
+#[derive(Debug)]
+struct EndedPoll {
+    at: Instant,
+    reads: SubscribeRequest,
+    /// The sequence numbers that the client's last id may have.
+    seqs: RangeInclusive<u64>,
+    /// True if the client is not to come back.
+    is_finished: bool,
 }
 
 impl Polls {
-    pub(super) fn add(&mut self, stream: StreamId, poll: &Poll, now: Instant) {
+    pub(super) fn add(&mut self, stream: StreamId, poll: &Poll, request: &SubscribeRequest, now: Instant) {
         self.ends.set(stream, after(now, Access::random_age(poll.wait.max(LEAST_WAIT))));
-        self.sent_bytes.insert(stream, 0);
+        let access = Access { labels: request.access.labels.clone(), ..Access::default() };
+        let reads = SubscribeRequest { topics: request.topics.clone(), access, ..SubscribeRequest::default() };
+        self.open.insert(stream, OpenPoll { sent_bytes: 0, reads });
     }
 
     pub(super) fn remove(&mut self, stream: StreamId) {
-        self.sent_bytes.remove(&stream);
+        self.open.remove(&stream);
         self.ends.remove(&stream);
+    }
+
+    /// Remembers that a poll has ended.
+    fn end(&mut self, stream: StreamId, seqs: RangeInclusive<u64>, now: Instant) {
+        if let Some(OpenPoll { reads, .. }) = self.open.remove(&stream) {
+            self.ended.push_back(EndedPoll { at: now, reads, seqs, is_finished: false });
+        }
+        self.forget_ended(now);
+    }
+
+    fn forget_ended(&mut self, now: Instant) {
+        let is_old = |poll: &EndedPoll| now.saturating_duration_since(poll.at) > POLL_LINGER;
+        while self.ended.len() > MOST_ENDED || self.ended.front().map_or(false, is_old) {
+            self.ended.pop_front();
+        }
+    }
+
+    /// Lets the clients of polls that have ended be told not to come back, if a request means these.
+    pub(super) fn finish_ended(&mut self, request: &EndRequest) {
+        self.ended.iter_mut().for_each(|poll| poll.is_finished |= request.means(&poll.reads));
+    }
+
+    /// Takes the poll after which a client comes with another one. Returns true if it is not to come back.
+    fn take_ended(&mut self, request: &SubscribeRequest, seq: u64, now: Instant) -> bool {
+        self.forget_ended(now);
+        let is_before = |poll: &EndedPoll| {
+            let EndedPoll { reads, seqs, .. } = poll;
+            seqs.contains(&seq) && reads.topics == request.topics && reads.access.labels == request.access.labels
+        };
+        let found = self.ended.iter().position(is_before).and_then(|at| self.ended.remove(at));
+        found.map_or(false, |poll| poll.is_finished)
     }
 
     /// Returns when the first poll has waited for long enough.
@@ -52,16 +111,16 @@ impl Polls {
 
     /// Counts what a poll was sent. Returns true if that is much.
     fn count(&mut self, stream: StreamId, bytes: usize) -> bool {
-        self.sent_bytes.get_mut(&stream).map_or(false, |sent_bytes| {
-            *sent_bytes += bytes;
-            *sent_bytes >= MOST_BYTES
+        self.open.get_mut(&stream).map_or(false, |poll| {
+            poll.sent_bytes += bytes;
+            poll.sent_bytes >= MOST_BYTES
         })
     }
 
     /// Returns true if no poll is open.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.sent_bytes.is_empty() && self.ends.first().is_none()
+        self.open.is_empty() && self.ends.first().is_none()
     }
 }
 
@@ -73,7 +132,7 @@ impl super::Readers {
 
     /// Returns how many polls are open.
     pub(in crate::hub) fn open_polls(&self) -> u64 {
-        self.polls.sent_bytes.len() as u64
+        self.polls.open.len() as u64
     }
 }
 
@@ -122,6 +181,18 @@ impl Hub {
         }
         let is_over = cursor.has_news || cursor.waiting == Waiting::Over;
         cursor.has_news && is_much && cursor.can_resume_here() || is_over && is_last && self.is_up_to_date(cursor)
+    }
+
+    /// Takes note that a poll ends, and its client is about to come back.
+    pub fn record_poll_end(&mut self, stream: StreamId, last_seq: u64, seq: u64, now: Instant) {
+        self.readers.polls.end(stream, last_seq..=seq, now);
+    }
+
+    /// Returns true if the client of a poll is told not to come back, because a request has meant the poll before.
+    pub fn has_finished_before(&mut self, request: &SubscribeRequest, now: Instant) -> bool {
+        let position = request.after.as_deref().filter(|_| request.access.poll.is_some());
+        let seq = position.and_then(|id| self.epoch.seq(id));
+        seq.map_or(false, |seq| self.readers.polls.take_ended(request, seq, now))
     }
 
     /// Makes a poll of a stream.

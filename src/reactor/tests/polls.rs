@@ -3,7 +3,8 @@
 use super::hub_world::*;
 use super::*;
 use crate::hub::{
-    Access, MemberRequest, Poll, PollReason, Presence, Retain, SequencedEvent, StartPoint, SubscribeRequest,
+    Access, Call, EndRequest, MemberRequest, Poll, PollReason, Presence, Retain, SequencedEvent, StartPoint,
+    SubscribeRequest,
 };
 use crate::parse::{Event, Parser};
 
@@ -222,5 +223,35 @@ fn the_first_keepalive_of_a_stream_is_early_and_that_of_a_poll_is_not() {
             take_received(&mut world, stream)
         });
         assert_eq!(received, expected);
+    }
+}
+
+#[test]
+fn a_client_between_two_polls_is_told_not_to_come_back_as_the_poll_before() {
+    // What the request ends, whether for good, the seconds until the next poll, its id, and whether that is told.
+    for (topic, finishes, seconds, after, expected) in [
+        ("c", true, 0, "e-2", true),
+        ("c", true, 14, "e-2", true),
+        ("c", true, 16, "e-2", false),
+        ("c", true, 0, "e-1", false),
+        ("c", false, 0, "e-2", false),
+        ("other", true, 0, "e-2", false),
+    ] {
+        let mut world = with_history(10);
+        publish(&mut world, 1..=1);
+        let poll = begin(&mut world, request("e-1", 10));
+        publish(&mut world, 2..=2);
+        assert!(content(&mut world, poll).ends_with("2.$"), "the event answers the poll");
+        let end = EndRequest { topics: topics(&[topic]), finishes, ..EndRequest::default() };
+        assert_eq!(world.call(HUB, Call::EndStreams(end), 1).size().expect("a number"), 0);
+        world.now += Duration::from_secs(seconds);
+        let labelled = Access { labels: vec![b"user/8"[..].into()], ..poll_of(10) };
+        let other = begin(&mut world, SubscribeRequest { access: labelled, ..request(after, 10) });
+        assert!(!content(&mut world, other).contains("finish"), "the poll of another user");
+        let next = begin(&mut world, request(after, 10));
+        let told = content(&mut world, next);
+        assert_eq!(told.ends_with("id: eventsource-finished\n\n$"), expected, "{topic} {finishes} {seconds}: {told}");
+        let later = begin(&mut world, request(after, 10));
+        assert!(!content(&mut world, later).contains("finish"), "it is told once");
     }
 }
