@@ -26,8 +26,8 @@
 //! - `xs`: the boundary to Perl (feature `xs`, on by default)
 //!
 //! `event`, `compression`, `log`, `stream`, `hub`, `reactor`, `parse`, `wire`, `request`, `ticket` and `metrics` make no
-//! system call and read no clock. Only `sys` makes system calls, only `xs` knows Perl, and only these two contain `unsafe`
-//! code.
+//! system call and read no clock. `runtime` and `remote` use the standard library's files, sockets and threads; all other
+//! system calls are in `sys`. Only `xs` knows Perl, and only `sys` and `xs` contain `unsafe` code.
 //! Without the feature `xs` the crate builds without a perl (`--no-default-features`). On systems other than Linux
 //! there is no `runtime` and no `remote`: Perl sends each stream through its PSGI server.
 //!

@@ -1,5 +1,6 @@
-# ARCHITECTURE.md is a map: it has at most 400 lines, and each file and function that it names exists. So does what the first
-# comment of a module names: in Rust what stands in backticks, in Perl files, modules and their functions.
+# ARCHITECTURE.md is a map: it has at most 400 lines, and each file and function that it names exists. So do the modules of Perl that
+# it, CONTRIBUTING.md and SECURITY.md name, and what the first comment of a module names: in Rust what stands in backticks, in Perl
+# files, modules and their functions.
 
 use lib 't/lib';
 use Testing;
@@ -120,6 +121,14 @@ sub has_package {
     return 1 if $xsubs =~ /\b\Q$last\E\b/;
     my @modules = map { [$_ => s{\Aperl/|[.](?:pm|pod)\z}{}gr =~ s{/}{::}gr] } grep { m{\Aperl/} } @files;
     return grep { $_->[1] eq $name || $_->[1] eq $class && slurp($_->[0]) =~ /\b\Q$last\E\b/ } @modules;
+}
+
+for my $document (qw(ARCHITECTURE.md CONTRIBUTING.md SECURITY.md)) {
+    my %named   = map { $_ => 1 } slurp($document) =~ /\b((?:EventSource|Plack|HTTP|Test)(?:::\w+)+)/g;
+    my @missing = grep {
+        /EventSource|ServerEvent/ && !has_package($_) && !grep { m{\Aperl/\Q$_\E/} } @files
+    } sort keys %named;
+    is "@missing", '', "$document: the modules that it names";
 }
 
 for my $file (sort grep { /[.]pm\z/ } keys %source) {
