@@ -613,6 +613,18 @@ fn subscriptions_of_a_handler_that_wait_begin_together_and_a_later_one_after_the
 }
 
 #[test]
+fn the_hub_process_is_told_of_the_subscription_of_a_stream_that_has_ended() {
+    let (scene, connection, mut hub) = Scene::connected();
+    let (stream, state, client) = scene.open();
+    drop(client);
+    scene.eventually("the end is known", || state.reason() == Some(Reason::Client));
+    let request = scene.subscribe(&connection, stream);
+    hub.next(|got| assert!(matches!(got, Request::Subscribe { request: got, .. } if got == request), "{got:?}"));
+    hub.answer(&Response::Reply { request, result: Ok(Reply::Done) });
+    assert!(matches!(scene.wait(&connection, request), Ok(Reply::Done)));
+}
+
+#[test]
 fn a_stream_with_longer_names_than_a_message_may_have_does_not_wait_on() {
     let (scene, connection) = Scene::connecting();
     let (stream, state, client) = scene.open();
