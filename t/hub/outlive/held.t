@@ -3,7 +3,6 @@
 use lib 't/lib';
 use Testing qw(native named_hubs);
 use Testing::Client;
-use Testing::ControlledProcess qw(output_of);
 use Testing::Server;
 use Testing::SourceTree qw(write_file);
 use Testing::Process    qw(suspend);
