@@ -115,7 +115,7 @@ subtest 'ids of the application are the same everywhere' => sub {
         ok $client->has(6), 'a client receives the last event';
         is_deeply [map { $_->{id} } $client->events], [map { "own/$_" } 1 .. 6], 'with the ids of the application';
     }
-    my ($id) = $clients[0]->text =~ m{^id: own/4\n\nid: (.*)\n}m;
+    my ($id) = $clients[0]{client}->text =~ m{^id: own/4\n\nid: (.*)\n}m;
     $_->leave for @clients;
     my $client = client(1, channels => 'own', id => $id);
     ok $client->has(6), 'a client resumes with the id that follows on another machine';
