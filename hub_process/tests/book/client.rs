@@ -1,6 +1,7 @@
 //! A client: it reads what has arrived, and remembers its last id as a browser does.
 
 use crate::trace::{Item, Seen};
+use eventsource_xs::hub::HUB_EVENT;
 use eventsource_xs::parse::Parser;
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
@@ -75,6 +76,9 @@ impl Client {
     }
 
     fn take(&mut self, name: String, data: String, id: String) {
+        if name == HUB_EVENT {
+            return;
+        }
         if let Some(push) = data.strip_prefix("push ") {
             let numbers: Vec<u64> = push.split(' ').map(|word| word.parse().expect("a number")).collect();
             return self.note(Item::Push { stream: numbers[0], number: numbers[1] });
