@@ -421,9 +421,10 @@ impl Hub {
     }
 
     /// Returns the last block of a stream that ends: a reconnection time in milliseconds, and the position if it has
-    /// advanced.
+    /// advanced. Otherwise the block is no event, because a page in the midst of a state takes a position for its end.
     pub fn last_block(&mut self, cursor: &mut Cursor, retry: u64) -> Option<Vec<u8>> {
         let id = self.advance_to_position(cursor);
-        self.logs.settings().position_block(cursor.position, id.as_deref(), Some(retry))
+        let style = if id.is_some() { cursor.position } else { PositionStyle::None };
+        self.logs.settings().position_block(style, id.as_deref(), Some(retry))
     }
 }
