@@ -112,6 +112,7 @@ sub _is_allowed_by_code {
         return !!0 if !$allow->($env);
         return !!1 if $is_known || $env->{REQUEST_METHOD} ne 'GET' || !_comes_alone($env);
         $is_known = 1;
+        local ($@, $SIG{__DIE__});
         my %anybody = (REMOTE_ADDR => $ANYBODY, map { /$OF_ANY/ ? ($_ => $env->{$_}) : () } keys %$env);
         $env->{'psgi.errors'}->print("$settings->{module}: $of allows everybody, and a client of "
                 . EventSource::XS::Address->text($env->{REMOTE_ADDR})
