@@ -124,7 +124,8 @@ sub _follow_hub {
     my $pause = $FIRST_PAUSE;
     my $is_ok = eval { $self->_connect };
     die $@ if !$is_ok && !($self->{hub} && $COMMAND->exit_code($@) == 4);    # it has ended without an answer
-    $self->{hints_at} = time + $HINT_AFTER if grep { (ref ? $$_ : $_) ne '**' } @{$self->{topics}};
+    $self->{hints_at} = clock_gettime(CLOCK_MONOTONIC) + $HINT_AFTER
+        if grep { (ref ? $$_ : $_) ne '**' } @{$self->{topics}};
 
     while (!$self->_is_over) {
         $pause = $is_ok && $self->_read_stream ? $FIRST_PAUSE : min($pause * 2, $LONGEST_PAUSE);
@@ -198,7 +199,7 @@ sub _read_stream {
             : $LONGEST_WAIT;
         $poll->poll($wait > 0 ? $wait : 0);
         $COMMAND->end if $poll->events(*STDOUT{IO}) & POLLERR;
-        $self->_hint  if $self->{hints_at} && time >= $self->{hints_at};
+        $self->_hint  if $self->{hints_at} && clock_gettime(CLOCK_MONOTONIC) >= $self->{hints_at};
         next          if !($poll->events($socket) & (POLLIN | POLLERR | POLLHUP));
         my $events = $self->{stream}->read or return $has_read;
         $has_read = 1;
