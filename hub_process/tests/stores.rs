@@ -325,7 +325,7 @@ fn an_orderly_end_publishes_the_wills_of_the_open_streams() {
         let mut reader = follow(&mut worker, 1, SubscribeRequest { start: StartPoint::State, ..topics("wills", None) });
         let text = read_until(&mut reader, "event: position\n");
         let wills: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
-        assert_eq!(wills, ["one", "two"], "stopped: {is_stopped}");
+        assert_eq!(wills, ["{\"state\":true}", "one", "two"], "stopped: {is_stopped}");
     }
 }
 
