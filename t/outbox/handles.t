@@ -316,12 +316,17 @@ check 'policies for rows', PostgreSQL => sub {
     $is_refused->($tables[0], 'a policy for reading');
     $dbh->do("CREATE POLICY others ON $tables[0] TO testing USING (true)");
     $is_refused->($tables[0], 'a policy for another user');
+    $dbh->do("CREATE POLICY writes ON $tables[0] TO tenant WITH CHECK (true)");
+    $is_refused->($tables[0], 'a policy without USING');
     $dbh->do("CREATE POLICY tenants ON $tables[0] USING (channel = current_setting('app.tenant', true))");
     like $caution->(), qr/^the table may hide rows of $tables[0] from the user tenant/,
         'a policy with a condition: a follower says so';
     is $verdict->(), 'warning', 'so does the doctor';
     $dbh->do("CREATE POLICY follower ON $tables[0] TO tenant USING (true)");
     is $caution->(), undef, 'a policy without a condition for this user is all right';
+    my $boolean = $database->connect_as('tenant');
+    $boolean->{pg_bool_tf} = 1;
+    is error_of(sub { $outbox->stats($boolean) }), 'no exception', 'also for a handle of which booleans are t and f';
     $dbh->do("CREATE POLICY limit_all ON $tables[0] AS RESTRICTIVE USING (channel <> 'c')");
     like $caution->(), qr/may hide rows/, 'unless another one restricts it';
     $dbh->do("ALTER TABLE $tables[1] ENABLE ROW LEVEL SECURITY");

@@ -141,15 +141,17 @@ sub troubles {
 # Private methods
 
 # Whether row-level security lets this user not do all of the acts with rows (the letters of pg_policy), and whether it does so
-# under a condition.
+# under a condition. A policy without USING shows no rows, and hides none. Numbers, because drivers differ in booleans.
 sub _policies {
     my ($self, $table, $acts) = @_;
     my $mine =
         '0 = ANY (polroles) OR EXISTS (SELECT 1 FROM unnest(polroles) AS role WHERE pg_has_role(role, \'USAGE\'))';
-    my $qual = q{coalesce(pg_get_expr(polqual, polrelid), 'true') = 'true'};
+    my $qual = q{coalesce(pg_get_expr(polqual, polrelid), CASE WHEN polpermissive THEN 'false' ELSE 'true' END)};
     return $self->{dbh}->selectrow_array(
-        "SELECT NOT bool_and(any_of), NOT bool_and(all_of) FROM (SELECT coalesce(bool_or(polpermissive), false) AS any_of,"
-            . " coalesce(bool_or(polpermissive AND $qual) AND bool_and(polpermissive OR $qual), false) AS all_of"
+        'SELECT (NOT bool_and(any_of))::integer, (NOT bool_and(all_of))::integer FROM (SELECT'
+            . ' coalesce(bool_or(polpermissive AND polqual IS NOT NULL), false) AS any_of,'
+            . " coalesce(bool_or(polpermissive AND $qual = 'true')"
+            . " AND bool_and(polpermissive OR $qual = 'true'), false) AS all_of"
             . ' FROM regexp_split_to_table(?, \'\') AS act LEFT JOIN pg_policy'
             . " ON polrelid = ?::regclass AND polcmd IN ('*', act::\"char\") AND ($mine)"
             . ' WHERE row_security_active(?::regclass) GROUP BY act) AS acts',
