@@ -37,6 +37,14 @@ sub mistake_at { return EventSource::XS::JSONText->mistake_at($_[0]) }
 is mistake_at($JSON{$_}), undef,        "JSON: $_"       for sort keys %JSON;
 is mistake_at($_),        $MISTAKE{$_}, "not JSON: '$_'" for sort keys %MISTAKE;
 
+is_deeply(
+    EventSource::XS::JSONText->with_texts(
+        '{"data":1,"data":"x","retry":"a","retry":1e3}', {data => 'x', retry => 1000}
+    ),
+    {data => 'x', retry => '1e3'},
+    'a field that comes twice has its last value'
+);
+
 # JSON::PP is the twin: it takes these tokens by the same grammar. Their bytes are characters for it, or it would take some
 # with NULs as UTF-16.
 my $twin = JSON::PP->new->allow_nonref;

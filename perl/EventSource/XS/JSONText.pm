@@ -54,15 +54,19 @@ sub text { return ${$_[0]} }
 sub with_texts {
     my ($class, $bytes, $object) = @_;
     my %object = %$object;
+    my %text;
     _each_member(
         $bytes,
         sub {
             my ($key, $text) = @_;
             my $name = $key =~ /\\/ ? $JSON->decode("[$key]")->[0] : EventSource::XS::UTF8->decode(substr $key, 1, -1);
-            if    ($name eq 'json') { $object{json} = $class->new(EventSource::XS::UTF8->decode($text)) }
-            elsif (defined $object{$name} && !ref $object{$name}) { $object{$name} = $text if $text !~ /\A"/ }
+            $text{$name} = $text;
         }
     );
+    for my $name (keys %text) {
+        if    ($name eq 'json') { $object{json} = $class->new(EventSource::XS::UTF8->decode($text{json})) }
+        elsif (defined $object{$name} && !ref $object{$name} && $text{$name} !~ /\A"/) { $object{$name} = $text{$name} }
+    }
     return \%object;
 }
 
