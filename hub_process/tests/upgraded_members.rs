@@ -208,6 +208,22 @@ fn the_member_of_a_stream_without_its_socket_waits_for_the_client() {
 }
 
 #[test]
+fn a_stream_whose_handler_has_not_returned_has_neither_member_nor_will_at_an_upgrade() {
+    Room::each(|mut room| {
+        let (socket, client) = tcp();
+        let open = Open { holds: true, ..Open::new(99, stream_settings(), b"") };
+        room.worker.open(open, socket.as_fd()).expect("a connection");
+        let presence = presence("ann", "ann", Duration::ZERO);
+        room.worker.subscribe(99, SubscribeRequest { presence, ..topics("news", None) }).expect("a stream");
+        room.scene.upgrade();
+        let _back = room.enter("news", "ann", "ann", LONG);
+        eventually("she is here", || room.members() == ["ann"]);
+        assert_eq!(room.told(), ["join ann"]);
+        drop(client);
+    });
+}
+
+#[test]
 fn the_will_of_a_tab_that_does_not_come_back_is_published_though_its_member_has_others() {
     Room::each(|mut room| {
         // Of ann one tab stays, one comes back with its will, and one does not. One of bob comes back with another will, and

@@ -181,7 +181,7 @@ impl<I: Io> Reactor<I> {
         if let (Some(_), Some(member)) = (request.access.poll, &mut presence.member) {
             member.linger = member.linger.max(POLL_LINGER);
         }
-        self.note_presence(id, hub, presence);
+        self.note_presence(id, presence);
         if !is_held {
             self.enter(id, hub);
         }

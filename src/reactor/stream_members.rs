@@ -1,18 +1,25 @@
 //! Reporting who is behind the streams of hubs: which streams with a member have entered and left, each once and in order,
 //! whatever ends them. `hub::Members` decides what follows from that.
 //!
-//! A stream enters when its subscription takes effect, so one that ends before that never enters. Its will counts from the
-//! command on: the application knows of the stream.
+//! A stream enters when its subscription takes effect, and its will counts from then on, too. So a stream that ends before
+//! that has neither, and the will of a member is never alone: an upgrade would publish it at once.
 
 use super::{Answer, HubId, Io, Reactor, StreamId};
-use crate::hub::{MemberRequest, Presence, PresenceChange, MAX_MEMBERS_OF_STREAM};
+use crate::hub::{Announcement, MemberRequest, Presence, PresenceChange, MAX_MEMBERS_OF_STREAM};
 use crate::stream::Reason;
 use std::collections::HashMap;
 
-/// The members of streams whose subscriptions are held.
+/// The members and the wills of streams whose subscriptions are held.
 #[derive(Debug, Default)]
 pub(super) struct Presences {
-    joining: HashMap<u64, Vec<MemberRequest>>,
+    joining: HashMap<u64, Joining>,
+}
+
+#[derive(Debug, Default)]
+struct Joining {
+    members: Vec<MemberRequest>,
+    /// The last one.
+    will: Option<Box<Announcement>>,
 }
 
 /// Says whether a stream's end is reported to the members of a hub.
@@ -27,31 +34,30 @@ pub(super) enum EndReport {
 }
 
 impl<I: Io> Reactor<I> {
-    /// Notes what a subscription says of the stream, which the hub has.
-    pub(super) fn note_presence(&mut self, id: StreamId, hub: HubId, Presence { member, will }: Presence) {
-        if let Some(will) = will {
-            self.will_report_end(id, hub);
-            self.answers.push(Answer::Presence { hub, stream: id, change: PresenceChange::Willed(will) });
+    /// Notes what a subscription says of the stream, until the stream enters.
+    pub(super) fn note_presence(&mut self, id: StreamId, Presence { member, will }: Presence) {
+        if member.is_none() && will.is_none() {
+            return;
         }
-        if let Some(member) = member {
-            let joining = self.presences.joining.entry(id.into()).or_default();
-            if joining.len() <= MAX_MEMBERS_OF_STREAM {
-                joining.push(*member); // the hub refuses the last one
-            }
+        let joining = self.presences.joining.entry(id.into()).or_default();
+        joining.will = will.or_else(|| joining.will.take());
+        if joining.members.len() <= MAX_MEMBERS_OF_STREAM {
+            joining.members.extend(member.map(|member| *member)); // the hub refuses the last one
         }
     }
 
-    /// Reports that a stream has entered, whose subscription has taken effect.
+    /// Reports that a stream has entered, whose subscription has taken effect. Its will comes first: by that the hub knows a
+    /// client that is back after an upgrade.
     pub(super) fn enter(&mut self, id: StreamId, hub: HubId) {
-        let joining = some_or!(self.presences.joining.remove(&id.into()), return);
-        if self.record(id).map_or(true, |record| record.has_ended || record.stream.ending.is_some()) {
+        let Joining { members, will } = some_or!(self.presences.joining.remove(&id.into()), return);
+        let record = some_or!(self.record(id), return);
+        if record.has_ended || record.stream.ending.is_some() {
             return;
         }
-        self.will_report_end(id, hub);
-        self.answers.extend(joining.into_iter().map(|member| {
-            let change = PresenceChange::Entered(Box::new(member));
-            Answer::Presence { hub, stream: id, change }
-        }));
+        (record.presence_hub, record.end_report) = (hub, EndReport::Due);
+        let members = members.into_iter().map(|member| PresenceChange::Entered(Box::new(member)));
+        let changes = will.map(PresenceChange::Willed).into_iter().chain(members);
+        self.answers.extend(changes.map(|change| Answer::Presence { hub, stream: id, change }));
     }
 
     /// Notes that a stream ends because of its age, unless it is ending already.
@@ -60,12 +66,6 @@ impl<I: Io> Reactor<I> {
             if record.stream.ending.is_none() {
                 record.end_report = EndReport::DueOfAge;
             }
-        }
-    }
-
-    fn will_report_end(&mut self, id: StreamId, hub: HubId) {
-        if let Some(record) = self.record(id) {
-            (record.presence_hub, record.end_report) = (hub, EndReport::Due);
         }
     }
 
