@@ -66,7 +66,7 @@ my %follow = (channels => sub { @{$_[0]{'mcp.channels'}} }, position => 'none');
 # One POST is one stream. The end of the stream of a call is the end of its member, at which its job ends.
 my $streams = $hub->to_app(%follow, methods => ['POST'], member => sub { $_[0]{'mcp.member'} });
 
-# A legacy call's stream begins with its own first event, whose id names the stream. After max_age the client comes back for the
+# A legacy call's stream begins with its own first event, whose id finds the stream. After max_age the client comes back for the
 # rest.
 my $calls = $hub->to_app(%follow, methods => ['GET', 'POST'], label => \&label, max_age => 300);
 
@@ -220,7 +220,7 @@ sub call {
     my $in      = inbox($session) or return fail($request, -32_000, 'too many calls run at this time');
     my $stream  = random_hex();
     my $channel = "call/$session->{id}/$stream";
-    $hub->publish($channel, {id => "$stream/0", data => ''}) if !$session->{is_modern};
+    $hub->publish($channel, {data => ''}) if !$session->{is_modern};
     my %job = (in => fileno $in, tools => $TOOLS, session => $session, stream => $stream, request => $request);
     $job{secret} = secret();
     return fail($request, -32_603, 'the tool cannot be started') if !start(\%job);
@@ -295,9 +295,22 @@ sub post {
 # Without the id of a call's event this is the stream for what the server has to say.
 sub get {
     my ($env, $session) = @_;
-    return $notifications->($env) if ($env->{HTTP_LAST_EVENT_ID} || '') !~ m{\A([0-9a-f]{32})/};
-    $env->{'mcp.channels'} = ["call/$session->{id}/$1"];
+    my $channel = call_with($session, $env->{HTTP_LAST_EVENT_ID} // '') // return $notifications->($env);
+    $env->{'mcp.channels'} = [$channel];
     return $calls->($env);
+}
+
+# Returns the channel of the call of a session that has the event with an id. Clients resume by ids of the hub, which name no
+# channel.
+sub call_with {
+    my ($session, $id) = @_;
+    return undef if $id eq '';
+    my @channels;
+    $hub->process->channels("call/$session->{id}/*", sub { push @channels, $_[0]{name} });
+    for my $channel (@channels) {
+        return $channel if grep { $_->{id} eq $id } $hub->history($channel);
+    }
+    return undef;
 }
 
 # Returns the message of a request with content, or why it is refused.

@@ -64,7 +64,7 @@ sub call {
     my $stream = $es->stream('POST', '/', in($session, id => $id, method => 'tools/call', params => \%params));
     my $first  = $stream->next_event;
     is $first->{data}, '', 'the stream begins with an event without data';
-    like $stream->last_event_id, qr{\A[0-9a-f]{32}/0\z}, 'whose id names the stream';
+    ok length $stream->last_event_id, 'which has an id';
     return ($id, $stream);
 }
 
@@ -87,9 +87,16 @@ sub has_begun_ok {
     return ok $es->wait_for(sub { length $stream->last_event_id }), 'a stream begins';
 }
 
-# The processes of the job of a call.
+# The processes of the job of a call, whose channel has its last event.
 sub jobs_of {
-    my ($name) = shift->last_event_id =~ m{\A(.+)/};
+    my $id = shift->last_event_id;
+    my @channels;
+    $hub->process->channels('call/*/*', sub { push @channels, $_[0]{name} });
+    my ($channel) = grep {
+        grep { $_->{id} eq $id }
+            $hub->history($_)
+    } @channels;
+    my ($name) = $channel =~ m{([^/]+)\z};
     return processes_like(qr/\x00\Q$name\E\x00/);
 }
 
@@ -201,7 +208,9 @@ subtest 'a call outlives its connection and the workers' => sub {
     $again->ends_ok;
     my $other = begin();
     my $theft = resume($other, $last);
-    is next_message($theft)->{method}, 'notifications/message', 'another session cannot read that stream';
+    has_begun_ok($theft);
+    $hub->publish("server/$other" => {json => {jsonrpc => '2.0', method => 'notifications/other'}});
+    is next_message($theft)->{method}, 'notifications/other', 'another session cannot read that stream';
     $theft->close;
 };
 
