@@ -500,7 +500,7 @@ calls for each reason, with a hash of C<reason> and C<event> (the type). The def
     gap_event => 'gap'
     my $type = $hub->gap_event;
 
-The type of the event that reports a gap: one line that is not empty; C<gap> by default. L</publish> refuses events of that
+The type of the event that reports a gap: one line that is not empty, not C<eventsource-hub>; C<gap> by default. L</publish> refuses events of that
 type, unless there is L</gap_data>.
 
 =head2 keep_total_history
@@ -588,8 +588,9 @@ event begins anew.
 
 =head2 position_event
 
-The type of positions: one line that is not empty, not that of L</gap_event>; C<position> by default. L</publish> refuses
-events of that type, unless L</position> of the hub is C<id> or C<none>.
+The type of positions: one line that is not empty, not that of L</gap_event>, not C<eventsource-hub>; C<position> by default.
+L</publish> refuses events of that type, unless L</position> of the hub is C<id> or C<none>. The end of a L</State> has this type
+also with C<id>.
 
 =head2 show_channel
 

@@ -235,14 +235,12 @@ subtest 'reserved types of events' => sub {
         ['the usual type, if it is another', [gap_event => 'lost'],   [], 'news',  {data => 'x', event => 'gap'},  200],
         ['the type of positions',            [position_event => 'p'], [], 'news',  {data => 'x', event => 'p'},    400],
         [
-            'positions of these streams only',
-            [position => 'id'],
-            [position => 'event'],
-            'news', {data => 'x', event => 'position'}, 400
+            'that of a state, if others are no events', [position => 'id'],
+            [],                                         'news',
+            {data => 'x', event => 'position'},         400
         ],
-        ['a stream without them',      [position => 'id'], [], 'news', {data => 'x', event => 'position'},        200],
-        ['the type of the hub itself', [],                 [], 'news', {data => 'x', event => 'eventsource-hub'}, 400],
-        ['that of the script',         [],                 [], 'news', {data => 'x', event => 'transport'},       400],
+        ['the type of the hub itself', [], [], 'news', {data => 'x', event => 'eventsource-hub'}, 400],
+        ['that of the script',         [], [], 'news', {data => 'x', event => 'transport'},       400],
         (map { ["$_, which changes maps", [], [], 'news', {data => 'x', event => $_}, 400] } @OF_MAPS),
         (
             map { ["$_, if the hub shows keys", [show_channel => 'data'], [], 'news', {data => 'x', event => $_}, 200] }

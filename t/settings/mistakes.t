@@ -289,13 +289,22 @@ my @MISTAKES = (
         gap_data => "gap_data must return the data of the event, not undef, for the reason 'evicted'",
         $nothing
     ),
-    wrong($HUB, gap_data        => "what gap_data returns $STRING HASH",                               $a_hash),
-    wrong($HUB, show_channel    => q(show_channel must be 'event' or 'data'),                          1),
-    wrong($HUB, position        => "position must be 'event', 'id' or 'none'",                         'often'),
-    wrong($HUB, position_event  => "position_event $LINE",                                             ''),
-    wrong($HUB, position_event  => "position_event must not be 'gap', the name of the event for gaps", 'gap'),
-    wrong($HUB, max_age         => 'max_age must be a number of seconds',                              'x'),
-    wrong($HUB, max_topics      => qr/\Amax_topics must be a whole number from 1 to /,                 0),
+    wrong($HUB, gap_data       => "what gap_data returns $STRING HASH",                               $a_hash),
+    wrong($HUB, show_channel   => q(show_channel must be 'event' or 'data'),                          1),
+    wrong($HUB, position       => "position must be 'event', 'id' or 'none'",                         'often'),
+    wrong($HUB, position_event => "position_event $LINE",                                             ''),
+    wrong($HUB, position_event => "position_event must not be 'gap', the name of the event for gaps", 'gap'),
+    (
+        map {
+            wrong(
+                $HUB,
+                $_ => "$_ must not be 'eventsource-hub', the type in which the hub speaks for itself",
+                'eventsource-hub'
+            )
+        } qw(gap_event position_event)
+    ),
+    wrong($HUB, max_age         => 'max_age must be a number of seconds',              'x'),
+    wrong($HUB, max_topics      => qr/\Amax_topics must be a whole number from 1 to /, 0),
     wrong($HUB, start           => qr/\Astart must be/, 10, '-0', "-1\n"),
     wrong($HUB, retry           => $NO_RETRY,           [1, 2, 3]),
     wrong($HUB, max_streams_per => $LIMIT,              20, [$handler], [undef, 5]),
@@ -359,7 +368,10 @@ my @MISTAKES = (
     wrong(
         \@OF_MONITOR,
         token => qr/\Atoken must be at least 16 characters/,
-        '', 'x' x 15, "\xE9" x 16, 'a token with blanks'
+        '',
+        'x' x 15,
+        "\xE9" x 16,
+        'a token with blanks'
     ),
     wrong(\@OF_MONITOR,  hosts     => 'hosts must be an array of names',                    'x'),
     wrong(\@OF_MONITOR,  hosts     => qr/\Ahosts takes names without ports/,                ['app:80'], [undef]),
@@ -375,7 +387,8 @@ my @MISTAKES = (
     wrong(
         $SERVER,
         supply => 'supply must be code, an object with tap or next, or a filehandle',
-        [1], EventSource::Server->new
+        [1],
+        EventSource::Server->new
     ),
     wrong($SERVER, supply              => qr/a filehandle that is not open/,                                $closed),
     wrong($SERVER, keepalive           => 'keepalive must be 0 or 1; keepalive_interval takes the seconds', 30),

@@ -9,6 +9,7 @@ use warnings;
 use EventSource::Hub::Process;
 use EventSource::XS::Hub::Name;
 use EventSource::XS::Hub::Subscription;
+use EventSource::XS::Hub::Word;
 use EventSource::XS::Settings;
 use Scalar::Util qw(blessed);
 
@@ -45,6 +46,10 @@ sub native {
     my ($class, %given) = @_;
     $SETTINGS->one_line($_ => $given{$_}) for qw(gap_event position_event);
     my %event = $class->event_names(%given);
+    for my $name (sort keys %event) {
+        $SETTINGS->refuse($name => "$name must not be '$event{$name}', the type in which the hub speaks for itself")
+            if EventSource::XS::Hub::Word->is_word({event => $event{$name}});
+    }
     $SETTINGS->refuse(
         position_event => "position_event must not be '$event{gap_event}', the name of the event for gaps")
         if $event{position_event} eq $event{gap_event} && !_is_for_process(%given);

@@ -137,9 +137,8 @@ sub _misleading {
         "event must not be '$type': pages take such an event for one of a member or a key, as this hub does not show keys."
         . q( Choose another, or set show_channel => 'data' on the hub)
         if $type =~ /\A(?:count|forget|join|leave|update)\z/ && !$hub->shows_keys;
-    my $position = $self->position // $hub->position // 'event';
     return "event must not be the name of the hub's event for positions: choose another, or set position_event"
-        if $position eq 'event' && $type eq $hub->position_event;
+        if $type eq $hub->position_event;
     return undef;
 }
 
@@ -389,7 +388,7 @@ allowed (L<EventSource::Wire/IDS>).
 
 C<event>, and the name of a node that becomes the type (L<EventSource::Hub/show_channel>), has no control characters. It is none
 of C<error>, C<open>, C<transport>, C<finish> and C<eventsource-hub>, nor the L<gap_event|EventSource::Hub/gap_event> or
-L<position_event|EventSource::Hub/position_event> of these streams. C<join>, C<update>, C<leave>, C<forget> and C<count> change
+L<position_event|EventSource::Hub/position_event> of the hub. C<join>, C<update>, C<leave>, C<forget> and C<count> change
 the maps of L<EventSource::Browser>, and need a hub with C<< show_channel => 'data' >>.
 
 =item 411 Length Required
