@@ -500,8 +500,8 @@ calls for each reason, with a hash of C<reason> and C<event> (the type). The def
     gap_event => 'gap'
     my $type = $hub->gap_event;
 
-The type of the event that reports a gap: one line that is not empty, not C<eventsource-hub>; C<gap> by default. L</publish> refuses events of that
-type, unless there is L</gap_data>.
+The type of the event that reports a gap: one line that is not empty, not C<eventsource-hub>; C<gap> by default. L</publish>
+refuses events of that type, unless there is L</gap_data>.
 
 =head2 keep_total_history
 
@@ -731,6 +731,9 @@ At most 64 labels, 1,000 channels and patterns: one or both, each a value or an 
 If true, clients do not come back: each is sent the event of L<Plack::App::EventSource::Connection/finish>, and one that
 reconnects receives the response of C<channels>, or a 204. By default each is sent a C<retry>, and comes back; a client that
 may still read misses nothing.
+
+A client that polls is told so within 15 seconds, too, when it comes with its next poll. A page that polls after a new login within
+this time, from the L</last_id> at which the poll before ended, is taken for that client: it has to be loaded again.
 
 =back
 
