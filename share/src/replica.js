@@ -2,6 +2,9 @@
 // before it: so a tab knows whether it is the next one; without a type it is an id only. The entries of a state are no
 // history, until it is complete: each has the name of that state.
 
+// An event takes more than its characters: publishers write all of them.
+const sizeOf = ({ type = '', data, id = '' }) => type.length + data.length + id.length + 100;
+
 // Names an event: that of a state, and an older one after a gap, say nothing of what came between.
 export const markOf = ({ inState, line, id }) => [inState ?? line, id] + '';
 
@@ -53,7 +56,7 @@ export class Replica {
 
   add(entry) {
     const { gap, position, history, state } = this.#request;
-    const { type, data, id, prev, at } = entry;
+    const { type, id, prev, at } = entry;
     const completes = type === position && !this.isComplete;
     this.last = id;
     this.inState = type === position ? undefined : entry.inState;
@@ -73,21 +76,20 @@ export class Replica {
       this.isFull &&= false;
     } else if (at) {
       const place = JSON.stringify([at.channel, at.key, at.isMember]);
-      const sizeOf = entry => entry ? entry.data.length + place.length + 100 : 0;  // an event takes more than its data
-      this.#stateSize -= sizeOf(this.#state.get(place));
+      const size = place.length + sizeOf(entry);
+      const before = this.#state.get(place);
+      if (before) this.#stateSize -= place.length + sizeOf(before);
       this.#state.delete(place);
-      if (!at.isGone && this.#stateSize + sizeOf(entry) > state) at.isGone = 2;  // no room, which other tabs are told
+      if (!at.isGone && this.#stateSize + size > state) at.isGone = 2;  // no room, which other tabs are told
       this.isFull ||= at.isGone > 1;
       if (!at.isGone) {
         this.#state.set(place, entry);
-        this.#stateSize += sizeOf(entry);
+        this.#stateSize += size;
       }
     }
     if (type === position && id === prev && !completes) return;
     this.#ring.push(entry);
-    this.#size += data.length + 100;      // an event takes more than its data
-    while (this.#size > history) {
-      this.#size -= this.#ring.shift().data.length + 100;
-    }
+    this.#size += sizeOf(entry);
+    while (this.#size > history) this.#size -= sizeOf(this.#ring.shift());
   }
 }

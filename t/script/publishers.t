@@ -35,12 +35,14 @@ my @flood = map { text(sprintf '{"channel":"room","key":"%d","data":"%s"}', $_, 
 
 my %plain = (url => $server->url('/plain'), options => {history => 1_000}, member => q(ann));
 my %shown = (url => $server->url('/shown'), options => {history => 1_000}, member => q(ann), names => ['room']);
+my @long  = map { json(event => "$_" . 'x' x 20_000, id => $_ . 'i' x 1_000, data => '') } 1 .. 30;
 my ($plain, $shown, @others) = run_script(
     publishers => {%plain, posts => \@FORGED},
     {%shown, posts  => \@FORGED},
     {%plain, posts  => \@steering},
     {%plain, posts  => \@flood},
-    {%shown, member => undef, posts => [], path => 'pushed?push=' . ($BOB =~ s/([^\w])/sprintf '%%%02X', ord $1/ger)},
+    {%plain, posts  => \@long, options => {history => 1_000, share => \1}},
+    {%shown, member => undef,  posts => [], path => 'pushed?push=' . ($BOB =~ s/([^\w])/sprintf '%%%02X', ord $1/ger)},
 );
 
 for (['a hub that does not show keys', $plain, 400], ['a hub that does', $shown, 200]) {
@@ -54,10 +56,11 @@ for (['a hub that does not show keys', $plain, 400], ['a hub that does', $shown,
 is_deeply [grep { $_ eq $OWN } @{$plain->{received}}], [$OWN],
     'JSON of an application that looks like that of a hub arrives as it is';
 
-my ($steered, $flooded, $pushed) = @others;
+my ($steered, $flooded, $typed, $pushed) = @others;
 is_deeply [@$steered{qw(asked errors)}], [0, 0],              'no comment has a page ask for another stream';
 is_deeply [@{$steered->{statuses}}],     [(200) x @steering], 'though it is published';
 cmp_ok $flooded->{kept}, '<', 30_000, 'what a page keeps of texts that look like a state is bounded by its history';
+cmp_ok $typed->{kept},   '<', 30_000, 'so is what it keeps of events with long types and ids';
 is $pushed->{after}, $pushed->{before}, 'a text that a handler pushes is no part of a map';
 unlike $pushed->{after}, qr/bob/, 'at no time';
 
