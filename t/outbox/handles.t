@@ -247,6 +247,25 @@ check 'a commit that is not on the disk', MariaDB => sub {
     $dbh->do('DELETE FROM eventsource_outbox');
 };
 
+# A server reads a longer text as NULL, so the row would be published without that.
+check 'a text that is longer than max_allowed_packet', MariaDB => sub {
+    my $database = shift;
+    my $dbh      = $database->connect;
+    my ($bytes)  = $dbh->selectrow_array('SELECT @@max_allowed_packet');
+    $outbox->publish($dbh, c => {event => 'e', data => 'x' x 2_000_000});
+    $outbox->publish($dbh, c => {event => 'e'});
+    $dbh->do('SET GLOBAL max_allowed_packet = 1048576');
+    for my $driver (qw(MariaDB mysql)) {
+        $database->use_driver($driver);
+        my ($long, $other) = table_of($database->connect)->waiting(10);
+        like error_of(sub { publications($long) }), qr/^data is longer than max_allowed_packet/,
+            "$driver: the row says so";
+        is_deeply [publications($other)], [[c => {event => 'e'}]], 'and another row has no data';
+    }
+    $dbh->do("SET GLOBAL max_allowed_packet = $bytes");
+    $dbh->do('DELETE FROM eventsource_outbox');
+};
+
 # DBI does not know that the server commits nothing by itself.
 check 'a server whose connections begin without autocommit', MariaDB => sub {
     my $database = shift;

@@ -44,6 +44,22 @@ sub prepare_handle {
     return;
 }
 
+# A text that is longer than max_allowed_packet is NULL when it is read, with a warning: the setting may have been larger before.
+sub rows {
+    my ($self, $from, $columns, $texts) = @_;
+    my $dbh  = $self->{dbh};
+    my @rows = $self->SUPER::rows($from, $columns, $texts);
+    return @rows if !$dbh->{lc($dbh->{Driver}{Name}) . '_warning_count'};
+    for my $row (@rows) {
+        my @lacking  = grep { !defined $row->{$_} } @$texts or next;
+        my $is_there = join ', ', map { "$_ IS NOT NULL" } @lacking;
+        my @is_there = $dbh->selectrow_array("SELECT $is_there FROM $self->{table} WHERE id = $row->{id}");
+        my ($long)   = map { $lacking[$_] } grep { $is_there[$_] } 0 .. $#is_there;
+        $row->{unreadable} = "$long is longer than max_allowed_packet of the database" if defined $long;
+    }
+    return @rows;
+}
+
 sub seconds_of { return "UNIX_TIMESTAMP($_[1])" }
 
 sub size_of { return "LENGTH($_[1])" }
