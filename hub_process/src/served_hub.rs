@@ -137,6 +137,9 @@ impl CurrentHub {
         if let Source::Own(own) = &hub.source {
             own.hand_over(file);
         }
+        if let Source::Stored(stored) = &hub.source {
+            file.add(&Handover::Machine { name: &stored.machine() });
+        }
         let (at, members) = (file.at, &hub.sequence().members);
         for ((channel, id), until) in members.lingering() {
             file.add(&Handover::Lingering { channel: &channel, id: &id, rest: until.saturating_duration_since(at) });
@@ -175,6 +178,11 @@ impl CurrentHub {
                 _ => None,
             });
             stored.await_streams(wait, lingering.collect());
+            for part in handed {
+                if let Handover::Machine { name } = part {
+                    stored.replace_machine(name);
+                }
+            }
         }
         Ok(())
     }

@@ -107,6 +107,16 @@ impl StoredHub {
         self.members.handed = Some((least, lingering));
     }
 
+    /// Returns the name under which a shared store has the members of this process; empty if it has none.
+    pub fn machine(&self) -> Box<str> {
+        self.sequencer.store.machine()
+    }
+
+    /// Takes the place of the machine that the program before was.
+    pub fn replace_machine(&self, machine: &str) {
+        self.sequencer.store.send(StoreCommand::Replace(machine.into()));
+    }
+
     /// Returns the hub in memory, once its history was complete.
     pub fn handle(&self) -> Option<&Arc<ReactorHub>> {
         self.sequencer.hub.as_ref().filter(|_| self.sequencer.beginning.was_complete)

@@ -15,7 +15,7 @@ use crate::hub::{EndRequest, HandedMember, History, KeptMember, Presence, Retain
 use std::time::Duration;
 
 /// The version of what is handed over between programs of all versions of the protocol.
-pub const HANDOVER: u32 = 40;
+pub const HANDOVER: u32 = 41;
 
 messages! {
     /// A part of what is handed over.
@@ -125,6 +125,11 @@ messages! {
             id: &'a [u8],
             /// For how long it stays.
             rest: Duration,
+        },
+        /// The machine that the process is for a store of several machines.
+        17 Machine {
+            /// The name.
+            name: &'a str,
         },
         /// The connection of a worker or a command.
         14 Peer(content: Box<HandedPeer<'a>>),

@@ -1,8 +1,11 @@
-# An upgrade of a hub whose events wait for a silent Redis is refused, and the process continues with all that waits.
+# An upgrade of a hub whose events wait for a silent Redis is refused, and the process continues with all that waits. After an
+# upgrade Redis has the members of the process once: they leave at once.
 
 use lib 't/lib';
 use Testing qw(Machine Redis);
+use Testing::Client;
 use Testing::RoamingClient;
+use Testing::Server qw(path);
 
 my $COUNT = 100;
 
@@ -38,6 +41,17 @@ burst($machine, 3);
 has_burst($client, 3);
 is $client->gaps, 0, 'no gap';
 $client->leave;
+
+my ($state) = @{$redis->command(KEYS => '*.state')};
+my $here    = sub { ($redis->command(HGET => $state, '6:peopleann') // '') =~ /\A[^ ,]*((?:,\w+)*) / ? $1 : '' };
+my $ann     = Testing::Client->get($machine->port, path('/member', id => 'ann', leave_after => 0, channels => 'news'));
+ok wait_until($DEADLINE, sub { $here->() }), 'Redis has a member';
+my $former = $here->();
+$machine->upgrade_ok;
+ok wait_until($DEADLINE, sub { $here->() ne $former }), 'the next program says again that she is here';
+unlike $here->(), qr/\Q$former\E/, 'and the one before does so no more';
+$ann->leave;
+ok wait_until($DEADLINE, sub { !$here->() }), 'she leaves with her stream';
 my @refused = grep { length } map { $machine->upgrade } 1 .. 30;
 is_deeply \@refused, [], 'a hub whose store has only just begun is upgraded as soon as that is up';
 $machine->end_ok;

@@ -116,6 +116,8 @@ pub enum StoreCommand {
     /// Keep what the hub says of the members that linger, in the place of what it has said before. A shared store, which knows
     /// when a machine was removed, is not asked.
     Linger(Box<[u8]>),
+    /// Take the place of the machine that the program before an upgrade was, for a shared store: its members are here.
+    Replace(Box<str>),
     /// Report the keys of tickets.
     ReadTicketKeys,
     /// Copy everything into a new file. It ends as a draft does that has no entry. Only a store in a file is asked.

@@ -53,6 +53,8 @@ struct Known {
     read_at: Option<Instant>,
     /// None before the store has begun.
     clock: Option<Reading>,
+    /// The name under which a shared store has the members of this process; empty if it has none.
+    machine: Box<str>,
     /// The bytes of the entries that were reported and not taken.
     untaken: usize,
     /// True if nobody will take them.
@@ -178,6 +180,11 @@ impl Store {
         self.shared.lock().clock.map_or(0, |clock| clock.shows(now))
     }
 
+    /// Returns the name under which a shared store has the members of this process; empty if it has none.
+    pub fn machine(&self) -> Box<str> {
+        self.shared.lock().machine.clone()
+    }
+
     /// Returns what is known of the store's health.
     pub fn status(&self) -> StoreStatus {
         self.shared.lock().status.clone()
@@ -241,6 +248,11 @@ impl Reporter {
     /// Says when all was reported that the store had; nothing if that is not known.
     pub fn set_read(&self, at: Option<Instant>) {
         self.shared.lock().read_at = at;
+    }
+
+    /// Says under which name the store has the members of this process from now on.
+    pub fn set_machine(&self, name: &str) {
+        self.shared.lock().machine = name.into();
     }
 
     /// Returns how old something is by the store's clock, in milliseconds.

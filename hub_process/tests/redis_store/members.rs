@@ -286,6 +286,34 @@ fn a_machine_that_is_back_before_its_lifetime_ends_causes_no_event() {
 }
 
 #[test]
+fn a_member_that_leaves_soon_after_an_upgrade_or_a_reconnection_leaves_at_once() {
+    let redis = redis!();
+    let proxy = Proxy::new(redis.port);
+    let [mut before, mut other] = Machine::at([redis.url(), redis.url()]);
+    let ids = ["ann", "bob", "cid"];
+    ids.iter().for_each(|id| _ = before.here(id));
+    until(&mut [&mut before, &mut other], &ids);
+    let former = before.node.store.machine();
+    assert!(!former.is_empty());
+    std::mem::forget(before); // its store does not end in order
+    let mut after = Machine::new(&settings(&proxy.url()));
+    after.node.store.send(StoreCommand::Replace(former));
+    for (at, id) in ids.into_iter().enumerate() {
+        ids[at..].iter().for_each(|id| _ = after.here(id));
+        after.gone(id);
+        until(&mut [&mut after, &mut other], &ids[at + 1..]);
+        let announced = after.announced;
+        proxy.cut();
+        eventually("an announcement", || {
+            after.pump();
+            after.announced > announced
+        });
+    }
+    // The former machine would have let them leave with another event.
+    assert_eq!(other.told()[3..], ["ann leave", "bob leave", "cid leave"]);
+}
+
+#[test]
 fn the_members_of_a_process_that_ends_in_order_linger_and_may_return_elsewhere() {
     let redis = redis!();
     let [mut ends, mut other] = Machine::at([redis.url(), redis.url()]);

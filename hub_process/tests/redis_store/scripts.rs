@@ -31,10 +31,26 @@ fn append(redis: &Redis, producer: &str, retain: &str, once: &str, value: &str) 
 
 /// Says what happened to a member on a machine.
 fn append_member(redis: &Redis, count: usize, happened: &str, machine: &str) -> String {
+    let (machine, former) = machine.split_once('<').unwrap_or((machine, ""));
     let retain = if ["here", "changed"].contains(&happened) { "r" } else { "x" };
     let producer = format!("p:{count}");
-    let words =
-        [happened, machine, "60000", "1000", "60000", "4:roomann", "c", "room", retain, "ann", "m", "M", "f", happened];
+    let words = [
+        happened,
+        machine,
+        "60000",
+        former,
+        "1000",
+        "60000",
+        "4:roomann",
+        "c",
+        "room",
+        retain,
+        "ann",
+        "m",
+        "M",
+        "f",
+        happened,
+    ];
     run(redis, &scripts::APPEND_MEMBER, &[STREAM, STATE, ONCE], &[&words[..], &["p", &producer]].concat())
 }
 
@@ -101,6 +117,11 @@ fn the_event_of_a_member_is_appended_when_its_first_machine_has_it_and_when_its_
         ("gone", "a", false, ",b 1:Mchanged"),
         ("reap", "b", true, ""),
         ("here", "b", true, ",b 1:Mhere"),
+        ("changed", "c<b", true, ",b 1:Mchanged"),
+        ("here", "c<b", false, ",c 1:Mchanged"),
+        ("here", "d<a", false, ",c,d 1:Mchanged"),
+        ("gone", "e<c", false, ",d 1:Mchanged"),
+        ("gone", "e<d", true, ""),
     ]
     .into_iter()
     .enumerate()

@@ -263,7 +263,8 @@ impl Keeper {
                     batch.evicted.extend(evictions);
                 }
             }
-            StoreCommand::Retain(_) => {} // the hub says what it evicts
+            // The hub says what it evicts, and all members are of this machine.
+            StoreCommand::Retain(_) | StoreCommand::Replace(_) => {}
             StoreCommand::Linger(lingering) => batch.lingering = Some(lingering),
             StoreCommand::Lost(reason) => batch.lost = Some(reason),
             StoreCommand::ReadTicketKeys => batch.wants_ticket_keys = true,

@@ -2,7 +2,9 @@
 //!
 //! A machine here is what a process is on one connection. After each reconnection Redis may have lost what this process has
 //! told it, so it takes another name, and its hub announces its members again. The lifetime of the name before ends by itself,
-//! and with it whatever is said wrongly of it. A machine renews its lifetime as long as it has members and reaches Redis.
+//! and with it whatever is said wrongly of it. If the hub says that a member is here or has gone, the member loses the name
+//! before, also after an upgrade. Otherwise it would leave only when that lifetime has ended. A machine renews its lifetime as
+//! long as it has members and reaches Redis.
 //!
 //! Redis' clock decides whether a lifetime has ended. The script that removes a machine from a member looks again, so a machine
 //! that has come back keeps its members.
@@ -71,6 +73,9 @@ pub struct Machines {
     has_members: bool,
     /// The name on the connection before, until its lifetime is renewed for the last time.
     before: String,
+    /// The name under which Redis was told of the members before, on the last connection or by the program before an upgrade:
+    /// what is said of a member replaces it. Otherwise a member that leaves soon would stay until that lifetime has ended.
+    former: String,
     tended: Option<Instant>,
     /// No member of another machine leaves before: others reconnect, too.
     calm_until: Instant,
@@ -93,6 +98,7 @@ impl Machines {
             own: format!("{producer}0000"),
             has_members: false,
             before: String::new(),
+            former: String::new(),
             tended: None,
             calm_until: Instant::now(),
             living: HashSet::new(),
@@ -104,12 +110,18 @@ impl Machines {
         }
     }
 
-    /// Takes another name. The hub announces its members under it.
-    pub fn begin(&mut self) {
+    /// Takes the place of the machine that the program before an upgrade was.
+    pub fn replace(&mut self, former: &str) {
+        self.former = former.into();
+    }
+
+    /// Takes another name, and returns it. The hub announces its members under it.
+    pub fn begin(&mut self) -> &str {
         self.sessions = self.sessions.wrapping_add(1);
         let name = format!("{}{:04x}", self.producer, self.sessions); // all names are of one length
         let before = mem::replace(&mut self.own, name);
         if mem::take(&mut self.has_members) {
+            self.former.clone_from(&before);
             self.before = before;
         }
         let now = Instant::now();
@@ -117,14 +129,15 @@ impl Machines {
         self.calm_until = now + LIFETIME;
         self.dead.clear();
         (self.scan_at, self.cursor) = (Some(now), None);
+        &self.own
     }
 
-    /// Returns the name under which a draft is sent.
-    pub fn name_for(&mut self, draft: &Draft) -> &str {
+    /// Returns the name under which a draft is sent, and the one that it replaces.
+    pub fn names_for(&mut self, draft: &Draft) -> (&str, &str) {
         if matches!(draft.member, MemberPart::Here(_)) && !mem::replace(&mut self.has_members, true) {
             self.tended = None; // it begins to renew the lifetime that the draft gives it
         }
-        &self.own
+        (&self.own, &self.former)
     }
 
     /// Renews the lifetime, and looks for others that have ended. Returns false if the lifetime of this machine had ended.

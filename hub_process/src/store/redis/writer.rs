@@ -150,6 +150,7 @@ impl Writer {
             StoreCommand::Retain(retention) => self.retention = retention,
             // Its own bounds evict; a lifetime says who lingers.
             StoreCommand::Forget { .. } | StoreCommand::Linger(_) | StoreCommand::BackUp { .. } => {}
+            StoreCommand::Replace(machine) => self.machines.replace(&machine),
             StoreCommand::ReadTicketKeys => self.shared.update(|state| state.wants_ticket_keys = true),
             StoreCommand::Lost(reason) => self.shared.update(|state| state.lost = Some(reason.into())),
             StoreCommand::Close => self.is_closing = true,
@@ -220,7 +221,7 @@ impl Writer {
     /// Lets the hub announce its members: Redis may have lost what it was told of them.
     fn announce_members(&mut self) {
         self.shared.take_failed_member();
-        self.machines.begin();
+        self.shared.reporter.set_machine(self.machines.begin());
         self.shared.reporter.report(StoreReport::Announce);
     }
 
@@ -319,7 +320,7 @@ impl Writer {
         state.in_flight.send(|count, draft| {
             let has_room = counts.len() < CHUNK && bytes.len() < CHUNK_BYTES;
             if has_room {
-                write_append(&mut bytes, &to, count, draft, machines.name_for(draft));
+                write_append(&mut bytes, &to, count, draft, machines.names_for(draft));
                 counts.push(count);
             }
             has_room
@@ -421,7 +422,7 @@ impl Writer {
         for lapsed in &lapsed {
             self.reaped += 1;
             let Lapsed { machine, draft } = lapsed;
-            write(&mut bytes, &to, self.reaped, draft, Some(("reap", machine)));
+            write(&mut bytes, &to, self.reaped, draft, Some(("reap", (machine, ""))));
         }
         if !lapsed.is_empty() {
             connection.send(&bytes)?;
@@ -447,18 +448,18 @@ struct Appending<'a> {
 /// Appends the command that stores a draft. Redis stores the names of fields once for a hundred entries that have the same.
 /// Every string of an entry costs Redis and each hub that reads it, so what is empty has no field, and the name of the key's
 /// field says what the event does to the state.
-/// `machine` is the one that a member is on, or not.
-fn write_append(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &Draft, machine: &str) {
+/// `machines` are the one that a member is on, or not, and the one that it replaces.
+fn write_append(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &Draft, machines: (&str, &str)) {
     let happened = match draft.member {
         MemberPart::None => return write(out, to, count, draft, None),
         MemberPart::Here(_) => "here",
         MemberPart::Changed(_) => "changed",
         MemberPart::Gone => "gone",
     };
-    write(out, to, count, draft, Some((happened, machine)));
+    write(out, to, count, draft, Some((happened, machines)));
 }
 
-fn write(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &Draft, member: Option<(&str, &str)>) {
+fn write(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &Draft, member: Option<(&str, (&str, &str))>) {
     let Appending { keys: StreamKeys { stream, state, once, .. }, retention, producer } = *to;
     let (most, age_ms) = entries_and_age(retention);
     let mut command;
@@ -469,8 +470,8 @@ fn write(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &Draft, membe
         command = cmd("EVAL");
         command.arg(if member.is_some() { scripts::APPEND_MEMBER.as_str() } else { scripts::APPEND.as_str() });
         command.arg(3).arg(stream).arg(state).arg(once);
-        if let Some((happened, machine)) = member {
-            command.arg(happened).arg(machine).arg(LIFETIME.as_millis() as u64);
+        if let Some((happened, (machine, former))) = member {
+            command.arg(happened).arg(machine).arg(LIFETIME.as_millis() as u64).arg(former);
         }
         command.arg(most).arg(age_ms).arg(state::field(&draft.channel, &draft.key));
     }

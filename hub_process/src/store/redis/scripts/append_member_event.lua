@@ -1,11 +1,13 @@
 -- Changes the machines on which a member is, and appends the member's event if that is news. ARGV begins with what happened
--- (`here`, `changed`, `gone`; `reap` if the machine's lifetime has ended), the machine, and its first lifetime in milliseconds.
--- Returns as the script for other events does, and `done` if it was not news.
+-- (`here`, `changed`, `gone`; `reap` if the machine's lifetime has ended), the machine, its first lifetime in milliseconds, and
+-- the name that it has had before, or nothing. A member that is here or gone has that name no more. Returns as the script for
+-- other events does, and `done` if it was not news.
 --
 -- A machine has a lifetime from its first member on: it renews that only when it has the answers, for which it waits as long as
 -- replicas need. What a machine that is `gone` without having said so is removed from must not count as its own again when the
 -- clock goes back: so it has no lifetime from then on.
-local mode, machine, first_lifetime = table.remove(ARGV, 1), table.remove(ARGV, 1), table.remove(ARGV, 1)
+local mode, machine = table.remove(ARGV, 1), table.remove(ARGV, 1)
+local first_lifetime, former = table.remove(ARGV, 1), table.remove(ARGV, 1)
 if is_of_other_epoch() then return false end
 
 local time = redis.call('TIME')
@@ -19,19 +21,25 @@ end
 if is_repeated() then return '0-0' end
 
 local id, machines, rest = string.match(redis.call('HGET', KEYS[2], ARGV[3]) or '', '^([^, ]*)([^ ]*)(.*)$')
-local here = string.find(machines, ',' .. machine, 1, true)
+local function without(name)
+  local at = name ~= '' and string.find(machines, ',' .. name, 1, true)
+  return at and string.sub(machines, 1, at - 1) .. string.sub(machines, at + 1 + #name) or machines
+end
+
 local before, is_news = machines, machines ~= ''
 if mode == 'here' then
   is_news = not is_news
-  if not here then machines = machines .. ',' .. machine end
+  machines = without(former)
+  if without(machine) == machines then machines = machines .. ',' .. machine end
 elseif mode ~= 'changed' then
   if mode == 'reap' and lifetime and lifetime > 0 then
     if lifetime > now then return 'done' end
     lifetimes = string.gsub(lifetimes, ' ' .. machine .. '=%d+', ' ' .. machine .. '=0')
     redis.call('HSET', KEYS[2], 'machines', lifetimes)
   end
-  if here then machines = string.sub(machines, 1, here - 1) .. string.sub(machines, here + 1 + #machine) end
-  is_news = here and machines == ''
+  machines = without(former)
+  machines = without(machine)
+  is_news = machines ~= before and machines == ''
 end
 if not is_news then
   redis.call('HSET', KEYS[2], producer, count .. ' ' .. string.format('%.0f-0', now))

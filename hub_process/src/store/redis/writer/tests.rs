@@ -14,12 +14,12 @@ fn added(draft: &Draft) -> Event {
     let keys = Keys::new("es", "shop").of("e1");
     let retention = Bounds { events: 1000, bytes: usize::MAX, age: Duration::from_secs(60) };
     let to = Appending { keys: &keys, retention: &retention, producer: "producer" };
-    write_append(&mut bytes, &to, 7, draft, "m");
+    write_append(&mut bytes, &to, 7, draft, ("m", ""));
     let Value::Array(mut words) = redis::parse_redis_value(&bytes).expect("a command") else { panic!("no command") };
     // After XADD stream NOMKSTREAM MAXLEN ~ 1000 *, or EVAL script 3 stream state once 1000 60000 field. For members,
-    // three more come before 1000.
+    // four more come before 1000.
     let before = if draft.retain == Retain::No { 7 } else { 9 };
-    let fields = words.split_off(before + if draft.member == MemberPart::None { 0 } else { 3 });
+    let fields = words.split_off(before + if draft.member == MemberPart::None { 0 } else { 4 });
     event(fields).expect("an event")
 }
 
