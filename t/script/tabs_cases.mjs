@@ -53,6 +53,28 @@ const CASES = {
     ];
   },
 
+  // Whoever publishes knows the last id of before the restart.
+  async 'a page is restored after a restart, and a publisher has used its id'(hasWorker) {
+    const {server, browser, open, pass, publish} = begin({hasWorker});
+    const early = open(), other = open();
+    await pass(10);
+    publish(5);
+    await pass(5);
+    browser.freeze(early);
+    server.restart();
+    await pass(40);
+    publish(2);
+    publish(1, {name: '1-5'});
+    publish(1);
+    await pass(5);
+    browser.thaw(early);
+    await pass(40);
+    publish(1);
+    await pass(10);
+    const events = [...ids(1, 5), 'gap', '2-1', '2-2', '1-5', '2-4', '2-5'];
+    return [[early.received, events], [other.received, events]];
+  },
+
   // Those that were opened meanwhile have positions that the restored page has not, and that no replay repeats.
   async 'a page is restored, and another channel was busy while it was away'(hasWorker) {
     const {browser, open, pass, publish} = begin({hasWorker, keepalive: 5});

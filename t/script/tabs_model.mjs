@@ -113,8 +113,10 @@ class Server {
     }
   }
 
-  text({seq, key, isForgotten}, user) {
+  // A name is an id of the application, behind which the hub sends its own.
+  text({seq, key, isForgotten, name}, user) {
     const id = this.id(seq);
+    if (name) return `data: ${user}\nid: ${name}\n\nid: ${id}\n\n`;
     if (!this.hasIds) return `data: ${JSON.stringify({id, key, user})}\n\n`;
     if (key === undefined) return `data: ${user}\nid: ${id}\n\n`;
     const data = JSON.stringify({channel: 'c', key, ...isForgotten ? {forget: true} : {data: id}});

@@ -21,6 +21,8 @@ function locate({ type, data, isShown }, keyField) {
   return /string|number/.test(typeof key) ? { key: `${key}`, isMember, isGone: isMember && type === 'leave' } : undefined;
 }
 
+const epochOf = id => /^[^-]*-/.exec(id)?.[0];
+
 export class StreamLog extends Replica {
   // A stream without ids before it, and one after a gap, may begin with the state. After another gap come older events, with a
   // position each and the gap's line.
@@ -40,6 +42,8 @@ export class StreamLog extends Replica {
   since({ last, inState, line, mark }, isLate) {
     const { ring, request: { position } } = this;
     const end = ring.at(-1);
+    // A publisher may use an id of the hub's epoch before: it is not the place of a tab that was not told of that gap.
+    if (this.hasPositions && last && line !== this.line && epochOf(last) !== epochOf(this.last)) return;
     const isTold = (entry, isSure) => !last || !entry?.line || entry.line === line || this.hasPositions && isSure;
     // An event of the state may have the id of before the gap: a tab that is there may lack it.
     if (inState && ring.some(entry => entry.id === last && entry.prev === last && this.isEvent(entry))) return;
