@@ -1023,7 +1023,8 @@ As of L<Plack::App::EventSource>.
 Seconds, up to 3,600, or a hash: for so long (up to a fifth less, at most L</max_age>) a client with a stream comes back
 by a cookie, without a callback. It counts for this hub (without a store: process), path, query, host, origin, C<Authorization>,
 C<REMOTE_USER>, all cookies or those named, and named headers: B<name all by which callbacks tell users apart>. L</end>
-withdraws it; its streams end with it, and change no member. C<around> wraps callbacks in middleware.
+withdraws it; its streams end with it, and change no member. C<around> wraps callbacks in middleware. While the hub process
+does not answer, as in a long upgrade, a worker waits for L</publish_timeout> and asks the callbacks.
 
 Each path has a cookie. Browsers keep some 180 of a site: Chromium removes tickets first, but B<Firefox may remove the
 session> of a client that opens streams of so many paths within C<seconds>. Put the name of a room or a job into the query then.
