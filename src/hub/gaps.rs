@@ -424,7 +424,9 @@ impl Hub {
     /// advanced. Otherwise the block is no event, because a page in the midst of a state takes a position for its end.
     pub fn last_block(&mut self, cursor: &mut Cursor, retry: u64) -> Option<Vec<u8>> {
         let id = self.advance_to_position(cursor);
-        let style = if id.is_some() { cursor.position } else { PositionStyle::None };
-        self.logs.settings().position_block(style, id.as_deref(), Some(retry))
+        match cursor.position {
+            PositionStyle::Event if id.is_none() => Some(format!("retry: {retry}\n\n").into()),
+            style => self.logs.settings().position_block(style, id.as_deref(), Some(retry)),
+        }
     }
 }

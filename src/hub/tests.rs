@@ -916,7 +916,7 @@ fn the_last_block_of_a_stream_has_the_retry_and_a_position_that_has_advanced() {
     let mut case = Case::new(settings());
     let last = |case: &mut Case| case.hub.last_block(&mut case.cursor, 70).map(|block| vec![OwnBlock::Position(block)]);
     case.start("a", None, StartPoint::Latest);
-    assert_eq!(last(&mut case).map(bytes_of).as_deref(), Some("retry: 70\n"), "no event");
+    assert_eq!(last(&mut case).map(bytes_of).as_deref(), Some("retry: 70\n\n"), "no event");
     case.publish("b");
     assert_eq!(last(&mut case).map(bytes_of).as_deref(), Some("event: position\nretry: 70\ndata: \nid: e-1\n\n"));
 }

@@ -73,7 +73,9 @@ sub survives_upgrade {
     has_ok($_, [1 .. 3], 'the events arrive') for @early;
     my $pid = $shell->connect('coded', autostart => 0)->pid;
     for my $round (1, 2) {
-        is_deeply $shell->run(qw(hub upgrade coded)), {code => 0, out => '', err => ''}, 'the hub process is upgraded';
+        my $upgraded = $shell->run(qw(hub upgrade coded));
+        is_deeply [@$upgraded{qw(code err)}], [0, ''], 'the hub process is upgraded';
+        like $upgraded->{out}, qr/: 2 streams stay, 0 clients reconnect$/, 'both streams stay';
         my $from = 3 * $round + 1;
         publish($server, $from .. $from + 2);
         has_ok($_, [1 .. $from + 2], 'the streams continue') for @early;

@@ -30,7 +30,8 @@ subtest 'a hot deployment' => sub {
     ok wait_until($DEADLINE, sub { $server->manager && $server->manager != $manager }), 'a new manager takes over';
     ok $client->read_all, 'the stream of the old worker ends';
     ok $client->complete, 'with its last chunk';
-    like $client->body, qr{^(?:event: position\n)?retry: [0-9]+\n(?:data: \nid: \S+\n\n)?\z}m, 'after a retry of its own';
+    like $client->body, qr{^(?:event: position\n)?retry: [0-9]+\n(?:data: \nid: \S+\n)?\n\z}m,
+        'after a retry of its own';
     my $again = get($server, '/events', cookie => $cookie, id => $id);
     wait_for_events($again, 1);
     is_deeply [map { "$_->{event} $_->{data}" } events($again->text)], ['gap {"reason":"unknown"}'],
