@@ -93,6 +93,16 @@ subtest 'a database that is away' => sub {
     like get($outbox->metrics_app(@HERE, connect => sub { die $refused }))->[2][0],
         qr/: DBI connect\('dbname=shop;password=...;host=db','shop',...\) failed: zur\xC3\xBCckgewiesen$/,
         'without a password, and encoded once';
+    for (
+        ["dbname=postgresql://bob:s3'c\"r\@db/shop", 'dbname=postgresql://bob:...@db/shop'],
+        ['service=shop;sslpassword=secret',          'service=shop;sslpassword=...'],
+        ['dbname=shop;password=',                    'dbname=shop;password='],
+    ) {
+        my ($dsn, $shown) = @$_;
+        my $answer =
+            get($outbox->metrics_app(@HERE, connect => sub { die "DBI connect('$dsn','bob',...) failed: no\n" }));
+        like $answer->[2][0], qr/connect\('\Q$shown\E','bob',...\) failed: no/, "the DSN is $shown then";
+    }
     is get($outbox->metrics_app(@HERE, connect => sub { undef }))->[0], 503, 'so is a connect that returns nothing';
 };
 

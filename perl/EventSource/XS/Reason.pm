@@ -9,7 +9,7 @@ my $OF_HANDLE = qr/, <[^\n]*> (?:line|chunk) [0-9]+/;
 
 # The password in a URL, and that in the DSN of a message of DBI, which ends there with the next setting or DBI's next argument.
 my $PASSWORD =
-    qr{://[^\s/:@'"]*:\K[^\s/'"]*(?=@)|\b(?:password|passwd|pwd|pass)\s*=\s*\K(?:'(?:[^'\\]|\\.)*'|(?:(?!',')[^;\n])*)}i;
+    qr{://[^\s/:@]*:\K[^\s/]*(?=@)|\b(?:(?:ssl)?password|passwd|pwd|pass)\s*=\s*\K(?!',')(?:'(?:[^'\\]|\\.)*'|(?:(?!',')[^;\n])+)}i;
 
 use Scalar::Util qw(blessed);
 
