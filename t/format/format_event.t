@@ -124,6 +124,14 @@ subtest 'json becomes one line of data' => sub {
     is_deeply decode_json($data), $structure, 'the line decodes to the same structure';
 };
 
+subtest 'an object deep in json' => sub {
+    my ($deep, @warnings) = [undef, Overloads->new(5)];
+    $deep = [$deep] for 1 .. 200;
+    local $SIG{__WARN__} = sub { push @warnings, @_ };
+    is format_event(json => $deep), 'data: ' . '[' x 200 . '[null,"5"]' . ']' x 200 . "\n\n", 'is its string';
+    is_deeply \@warnings, [], 'without a warning of recursion';
+};
+
 # Up to 255 bytes a block is written at once, into the target of the op.
 subtest 'a block of every length is as the naive encoder writes it' => sub {
     for my $text ('x', "\xe9", "x\n", "\x{263a}") {

@@ -344,6 +344,7 @@ sub _quoted {
 # string of one that overloads "" or 0+. Dies of any other object.
 sub _without_objects {
     my ($value, $depth) = @_;
+    no warnings 'recursion';
     die "the structure is too deep\n"                         if $depth > $DEEPEST;
     return $value                                             if !ref $value || JSON::MaybeXS::is_bool($value);
     return [map { _without_objects($_, $depth + 1) } @$value] if ref $value eq 'ARRAY';
