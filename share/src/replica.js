@@ -2,8 +2,8 @@
 // before it: so a tab knows whether it is the next one; without a type it is an id only. The entries of a state are no
 // history, until it is complete: each has the name of that state.
 
-// An event takes more than its characters: publishers write all of them.
-const sizeOf = ({ type = '', data, id = '' }) => type.length + data.length + id.length + 100;
+// An event takes more than its characters, all of which publishers write.
+const sizeOf = ({ type, data, id }) => (type + data + id).length + 100;
 
 // Names an event: that of a state, and an older one after a gap, say nothing of what came between.
 export const markOf = ({ inState, line, id }) => [inState ?? line, id] + '';
@@ -76,15 +76,14 @@ export class Replica {
       this.isFull &&= false;
     } else if (at) {
       const place = JSON.stringify([at.channel, at.key, at.isMember]);
-      const size = place.length + sizeOf(entry);
-      const before = this.#state.get(place);
-      if (before) this.#stateSize -= place.length + sizeOf(before);
+      const old = this.#state.get(place);
+      if (old) this.#stateSize -= sizeOf(old);
       this.#state.delete(place);
-      if (!at.isGone && this.#stateSize + size > state) at.isGone = 2;  // no room, which other tabs are told
+      if (!at.isGone && this.#stateSize + sizeOf(entry) > state) at.isGone = 2;  // no room, which other tabs are told
       this.isFull ||= at.isGone > 1;
       if (!at.isGone) {
         this.#state.set(place, entry);
-        this.#stateSize += size;
+        this.#stateSize += sizeOf(entry);
       }
     }
     if (type === position && id === prev && !completes) return;

@@ -11,17 +11,15 @@ function locate({ type, data, isShown }, keyField) {
   const isOfMember = /^(join|update|leave)$/.test(type);
   let json;
   if ((isShown || isOfMember || keyField) && data[0] === '{') try { json = JSON.parse(data) } catch {}
-  if (isShown && json) return 'key' in json ? { channel: json.channel, key: json.key, isGone: !!json.forget, isShown } : undefined;
+  if (isShown && json) return 'key' in json && { channel: json.channel, key: json.key, isGone: !!json.forget, isShown };
   if (type === 'count') return { key: null, isMember: true };
   if (isShown) return;
   if (type === 'forget') return { key: data, isGone: true };
   const own = keyField && json?.[keyField];
   const isMember = isOfMember && (own === undefined || own === json.id);
   const key = isMember ? json?.id : own;
-  return /string|number/.test(typeof key) ? { key: `${key}`, isMember, isGone: isMember && type === 'leave' } : undefined;
+  return /string|number/.test(typeof key) && { key: `${key}`, isMember, isGone: isMember && type === 'leave' };
 }
-
-const epochOf = id => /^[^-]*-/.exec(id)?.[0];
 
 export class StreamLog extends Replica {
   // A stream without ids before it, and one after a gap, may begin with the state. After another gap come older events, with a
@@ -42,11 +40,11 @@ export class StreamLog extends Replica {
   since({ last, inState, line, mark }, isLate) {
     const { ring, request: { position } } = this;
     const end = ring.at(-1);
-    // A publisher may use an id of the hub's epoch before: it is not the place of a tab that was not told of that gap.
-    if (this.hasPositions && last && line !== this.line && epochOf(last) !== epochOf(this.last)) return;
     const isTold = (entry, isSure) => !last || !entry?.line || entry.line === line || this.hasPositions && isSure;
-    // An event of the state may have the id of before the gap: a tab that is there may lack it.
-    if (inState && ring.some(entry => entry.id === last && entry.prev === last && this.isEvent(entry))) return;
+    // A publisher may use an id of the epoch before, and an event of the state may have the id of before the gap: a tab that is
+    // there may lack it, or was not told of the gap.
+    const isOlder = line !== this.line && !this.last.includes(last.split('-', 1));
+    if (isOlder || inState && ring.some(entry => entry.id === last && entry.prev === last && this.isEvent(entry))) return;
     if (last === this.last && inState === this.inState) return isTold(end, isLate || !this.isEvent(end)) ? [] : undefined;
     const isNext = ({ id, prev, type }) => prev === last && (id !== last || inState && type === position);
     let had = 0, from = ring.findLastIndex(isNext);
@@ -63,7 +61,7 @@ export class StreamLog extends Replica {
     const isChain = (entry, i) => (i < had || !entry.inState || entry.inState === inState) && (!i || entry.prev === rest[i - 1].id);
     const isWhole = !inState || inState === this.inState || rest.some(entry => entry.type === position && entry.inState === inState);
     const isKnown = from >= 0 && isWhole && isTold(rest[0], this.isEvent(rest[0]));
-    return isKnown && rest.every(isChain) && end.id === this.last ? rest.slice(had) : undefined;
+    if (isKnown && rest.every(isChain) && end.id === this.last) return rest.slice(had);
   }
 
   // Returns the entries for a new tab, and for one that lacks too much.
