@@ -31,13 +31,17 @@ for my $case (
     ['192.0.2.7:51234 192.0.2.8:1', ('192.0.2.7:51234 192.0.2.8:1') x 2],
 
     # A Unix socket: Feersum, Twiggy, uWSGI.
-    ['unix',    undef, undef],
-    ['unix/',   undef, undef],
-    ['unix:',   undef, undef],
-    ['0.0.0.0', undef, undef],
-    ['::',      undef, undef],
-    ['',        undef, undef],
-    [undef,     undef, undef],
+    ['unix',                undef, undef],
+    ['unix/',               undef, undef],
+    ['unix:',               undef, undef],
+    ['0.0.0.0',             undef, undef],
+    ['::',                  undef, undef],
+    ['unix:/run/shop.sock', undef, undef],
+    ['0.0.0.0:0',           undef, undef],
+    ['[::]:0',              undef, undef],
+    ['::ffff:0.0.0.0',      undef, undef],
+    ['',                    undef, undef],
+    [undef,                 undef, undef],
 ) {
     my ($given, $network, $address) = @$case;
     my $shown = $given // 'none';

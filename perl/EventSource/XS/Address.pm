@@ -7,8 +7,8 @@ use warnings;
 
 use Socket qw(AF_INET AF_INET6 inet_ntop inet_pton);
 
-# The addresses that servers give a client of a Unix socket: the word, nothing, or the address of no client.
-my $NO_ADDRESS = qr{\A(?:unix[/:]?|0[.]0[.]0[.]0|::|)\z};
+# The addresses that servers give a client of a Unix socket: the word, perhaps with a path, nothing, or the address of no client.
+my $NO_ADDRESS = qr{\A(?:unix(?:[/:].*)?|)\z}s;
 
 # Return the address in 4 or 16 bytes; undef if it is none. An IPv6 one may name its interface.
 sub packed {
@@ -23,7 +23,8 @@ sub text {
     my ($class, $text, $bits) = @_;
     return undef if ($text // '') =~ $NO_ADDRESS;
     my $packed = $class->packed($text =~ /\A(?|\[([^]]*)\]|([0-9.]+)(?=:))(?::[0-9]+)?\z/ ? $1 : $text);
-    return $text if !defined $packed;
+    return $text                       if !defined $packed;
+    return undef                       if $packed !~ /[^\0]/;
     return inet_ntop(AF_INET, $packed) if length $packed == 4;
     return inet_ntop(AF_INET6, pack 'B128', unpack 'B' . ($bits // 128), $packed);
 }
