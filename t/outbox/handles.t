@@ -305,6 +305,9 @@ check 'policies for rows', PostgreSQL => sub {
     my $dbh      = $database->connect;
     my @tables   = qw(eventsource_outbox eventsource_outbox_follower);
     $database->create_user(tenant => map { "SELECT, UPDATE, DELETE ON $_" } @tables);
+    my $denied = error_of(sub { $outbox->publish($database->connect_as('tenant'), c => 'x') });
+    like $denied,   qr/permission denied for table/, 'a user who may not insert: publish says so';
+    unlike $denied, qr/are the tables there/,        'and does not doubt the table';
     my $doctor = bless {connect_database => sub { $database->connect_as('tenant') }, table => $tables[0]},
         'EventSource::XS::Doctor';
     my $verdict = sub { (EventSource::XS::Doctor::Check::Outbox->findings($doctor))[0]{verdict} };

@@ -139,7 +139,7 @@ sub lend {
 # are in the language of the database.
 sub remedy {
     my ($class, $dbh, $table) = @_;
-    return '' if ($dbh->state // '') !~ /\A(?:3F000|42501|42P01|42S02)\z/ && ($dbh->errstr // '') !~ /no such table/;
+    return '' if ($dbh->state // '') !~ /\A(?:3F000|42P01|42S02)\z/ && ($dbh->errstr // '') !~ /no such table/;
     my $make = 'eventsource outbox --schema ' . $class->schema_kind . ($table eq $TABLE ? '' : " --table $table");
     return qq{: are the tables there? "$make" prints the SQL that makes them};
 }
