@@ -156,6 +156,7 @@ impl Episode {
                 self.world.workers[worker].wire.set_longest_piece(*self.rng.choice(&[1, 7, 100, 65_536]).expect("one"))
             }
             96 if self.disrupts => self.kill_worker(worker),
+            97..100 => self.world.workers[worker].act(Worker::return_from_handlers),
             _ => {}
         }
         self.read();
@@ -269,6 +270,7 @@ impl Episode {
         self.clients[client].open(number, own);
         let last_id = self.clients[client].last_id.clone();
         let (may_wait, in_handler) = (self.rng.bool(), self.rng.bool());
+        let returns_later = in_handler && self.rng.bool();
         self.world.workers[worker].act(move |worker| {
             let (asked, asked_at) = (Instant::now(), monotonic());
             // As EventSource::XS::Hub::App does, before the response begins.
@@ -309,12 +311,14 @@ impl Episode {
                 worker.reserve(limit, 0);
             }
             match subscribed {
+                Ok(_) if returns_later => {}
                 Ok(_) => handle.leave_handler(),
                 Err(_) => handle.close(Reason::Application), // as an application does that cannot serve the client
             }
             let mut trace = worker.trace.lock().expect("no panic");
             trace.streams.get_mut(&number).expect("a stream").asked = Some((asked, Instant::now()));
-            worker.streams.insert(number, handle);
+            let streams = if returns_later { &mut worker.in_handler } else { &mut worker.streams };
+            streams.insert(number, handle);
         });
     }
 

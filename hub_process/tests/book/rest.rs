@@ -6,6 +6,7 @@ use crate::print_trace;
 use crate::rules;
 use crate::support::{is_eventually, stream_settings, tcp, topics, Asks};
 use crate::trace::{Change, Item, Map, Outcome, Place, Rest, MOST};
+use crate::world::Worker;
 use eventsource_xs::hub::{Retain, StartPoint, SubscribeRequest, Topic};
 use eventsource_xs::remote::CallConnection;
 use eventsource_xs::wire::Call;
@@ -21,7 +22,10 @@ impl Episode {
     /// channels, and the members are those of the streams.
     pub fn rest(&mut self) {
         self.disrupts = false;
-        self.world.workers.iter().for_each(|worker| worker.wire.heal());
+        for worker in &self.world.workers {
+            worker.wire.heal();
+            worker.act(Worker::return_from_handlers);
+        }
         self.world.start();
         let deadline = Instant::now() + AT_REST;
         for at in 0..WORKERS {

@@ -415,8 +415,9 @@ fn wills_are_published_once(trace: &Trace, places: &Places, broken: &mut Vec<Bro
         let is_back = life.back.is_some_and(|back| back < at + trace.retry);
         let by_upgrade = life.is_ended_by_upgrade(trace);
         let (least, most) = match how {
-            _ if life.begun.is_none() || died || by_application => (0, 1),
+            _ if died || by_application => (0, 1),
             Item::Ended if by_upgrade && life.stream.member.is_some() && is_back => (0, 0),
+            _ if life.begun.is_none() => (0, 1), // it has perhaps not entered
             Item::Ended if by_upgrade && life.stream.member.is_some() && life.back.is_some() => (0, 1),
             _ => (1, 1),
         };

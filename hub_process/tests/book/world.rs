@@ -33,6 +33,8 @@ pub struct Worker {
     settings: HubSettings,
     pub hub: Hub,
     pub streams: BTreeMap<u64, StreamHandle>,
+    /// The streams whose handlers have not returned.
+    pub in_handler: BTreeMap<u64, StreamHandle>,
     pub trace: Arc<Mutex<Trace>>,
 }
 
@@ -45,8 +47,19 @@ fn connected(address: &Address, settings: &HubSettings) -> Hub {
 impl Worker {
     /// Forgets its streams and its connection, as a process that begins in the place of one that has died.
     pub fn begin_anew(&mut self) {
-        std::mem::take(&mut self.streams).into_values().for_each(|mut stream| stream.release());
+        self.release_all();
         self.hub = connected(&self.address, &self.settings);
+    }
+
+    fn release_all(&mut self) {
+        self.streams.append(&mut self.in_handler);
+        std::mem::take(&mut self.streams).into_values().for_each(|mut stream| stream.release());
+    }
+
+    /// Lets all handlers return.
+    pub fn return_from_handlers(&mut self) {
+        self.in_handler.values_mut().for_each(StreamHandle::leave_handler);
+        self.streams.append(&mut self.in_handler);
     }
 
     /// Asks for a place of a limit; if none is allowed, gives one back. A hub that does not answer lets the stream begin.
@@ -73,11 +86,12 @@ impl WorkerThread {
         let (acts, todo) = channel::<Act>();
         let thread = std::thread::spawn(move || {
             let hub = connected(&address, &settings);
-            let mut worker = Worker { number, address, settings, hub, streams: BTreeMap::new(), trace };
+            let mut worker =
+                Worker { number, address, settings, hub, streams: BTreeMap::new(), in_handler: BTreeMap::new(), trace };
             while let Ok(act) = todo.recv() {
                 act(&mut worker);
             }
-            worker.streams.into_values().for_each(|mut stream| stream.release());
+            worker.release_all();
         });
         Self { wire, acts: Some(acts), thread: Some(thread) }
     }
