@@ -57,8 +57,9 @@ is_deeply [grep { $_ eq $OWN } @{$plain->{received}}], [$OWN],
     'JSON of an application that looks like that of a hub arrives as it is';
 
 my ($steered, $flooded, $typed, $pushed) = @others;
-is_deeply [@$steered{qw(asked errors)}], [0, 0],              'no comment has a page ask for another stream';
-is_deeply [@{$steered->{statuses}}],     [(200) x @steering], 'though it is published';
+is_deeply [map { @{$_->{warnings}} } $shown, $pushed], [],     'of a hub that shows channels the console has no line';
+is_deeply [@$steered{qw(asked errors)}],               [0, 0], 'no comment has a page ask for another stream';
+is_deeply [@{$steered->{statuses}}],                   [(200) x @steering], 'though it is published';
 cmp_ok $flooded->{kept}, '<', 30_000, 'what a page keeps of texts that look like a state is bounded by its history';
 cmp_ok $typed->{kept},   '<', 30_000, 'so is what it keeps of events with long types and ids';
 is $pushed->{after}, $pushed->{before}, 'a text that a handler pushes is no part of a map';

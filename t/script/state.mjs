@@ -1,10 +1,14 @@
 // Follows the maps of a hub while it changes them, and prints what they have after each step: node state.mjs SCRIPT < CASES
 //
 // CASES has [{url, options, names}] in a line: the URL of a hub of state.psgi, and the names of the maps' channels, if it shows
-// them. With only: 'ready' the map is followed until the state is complete.
+// them. With only: 'ready' the map is followed until the state is complete; with only: 'lines' until another event has come, and
+// the result has the lines of the console.
 
 import {text} from 'node:stream/consumers';
 import {pathToFileURL} from 'node:url';
+
+const lines = [];
+console.warn = line => lines.push(line);
 
 const {connect} = await import(pathToFileURL(process.argv[2]));
 
@@ -15,6 +19,16 @@ async function until(condition) {
 const numbers = map => [...map].map(([key, value]) => [key, value.left]);
 
 async function follow({url, options, only, names: [stock, people] = []}) {
+  if (only === 'lines') {
+    const hub = connect(`${url}/events?member=${Math.random()}`, options);
+    const map = hub.state(stock);
+    await hub.ready;
+    const came = new Promise(resolve => hub.addEventListener('plain', resolve, {once: true}));
+    await fetch(`${url}/plain`);
+    await came;
+    hub.close();
+    return {said: lines.filter(line => line.startsWith(hub.url)), size: map.size};
+  }
   if (only) return {left: numbers(await connect(url, options).state().ready)};
   const ask = path => fetch(`${url}/${path}`).then(response => response.text());
   const enter = id => connect(`${url}/events?member=${id}`, options);
@@ -68,7 +82,8 @@ async function follow({url, options, only, names: [stock, people] = []}) {
   for (const type of ['change', 'count']) hall.addEventListener(type, event => told.push([type, event.key, hall.count]));
   await until(() => told.length);
   counted.close();
-  return {steps, late, told, closed: await never.state(stock).ready.then(() => 'kept', () => 'rejected')};
+  const said = lines.filter(line => line.startsWith(`${url}/`));
+  return {steps, late, told, said, closed: await never.state(stock).ready.then(() => 'kept', () => 'rejected')};
 }
 
 const cases = (await text(process.stdin)).trim().split('\n').map(line => JSON.parse(line)[0]);

@@ -1,6 +1,6 @@
-# Two hubs, one that shows the channel and the key of its events, and what is done with them: /HUB/events, /HUB/set?key=...,
-# /HUB/forget?key=..., and /HUB/away, while no client has a stream. /HUB/hall has a channel whose members are counted. The stream
-# of another hub is /stream/whole.
+# Hubs, some of which show the channel and the key of their events, and what is done with them: /HUB/events, /HUB/set?key=...,
+# /HUB/forget?key=..., /HUB/plain (an event without a key), and /HUB/away, while no client has a stream. /HUB/hall has a channel
+# whose members are counted. The stream of another hub is /stream/whole.
 
 use Testing::Application qw(answer);
 use EventSource::Hub;
@@ -8,7 +8,10 @@ use Plack::Builder;
 use Plack::Request;
 
 my %common = (per_process => 1, start => 'state', retry => 1, keep_history => {events => 5});
-my %hub    = (plain => EventSource::Hub->new(%common), shown => EventSource::Hub->new(%common, show_channel => 'data'));
+my %hub    = (
+    map({ ($_ => EventSource::Hub->new(%common)) } qw(plain kept empty)),
+    map({ ($_ => EventSource::Hub->new(%common, show_channel => 'data')) } qw(shown kept_shown empty_shown))
+);
 
 sub set {
     my ($hub, $key, $left) = @_;
@@ -17,6 +20,7 @@ sub set {
 
 my %DO = (
     set    => sub { my ($hub, $query) = @_; return set($hub, @$query{qw(key left)}) },
+    plain  => sub { shift->publish(stock => {event => 'plain', json => {text => 'no key'}}) },
     forget => sub { my ($hub, $query) = @_; return $hub->forget(stock => $query->{key}) },
 
     # More events than the history keeps.
@@ -33,6 +37,8 @@ sub doing {
     my ($hub, $code) = @_;
     return sub { $code->($hub, Plack::Request->new(shift)->query_parameters); answer('') };
 }
+
+set($hub{$_}, a => 1) for qw(kept kept_shown);
 
 my $whole = EventSource::Hub->new(%common, keep_history => {});
 set($whole, $_ => 1) for 'a' .. 'j';

@@ -38,8 +38,23 @@ my @cases  = (
 # A stream is cut in the middle of the state, and again before it has received the rest.
 my $proxy = Testing::CuttableProxy->start($server->port);
 $proxy->plan([250, 'close'], [120, 'close']);
-my $cut  = {url => $proxy->url('/stream/whole'), options => {key => 'item'}, only => 'ready'};
-my @seen = run_script(state => @cases, $cut);
+my $cut = {url => $proxy->url('/stream/whole'), options => {key => 'item'}, only => 'ready'};
+
+# Hubs with a state and without one, how a page asks for their maps, and the lines in the console.
+my $NAME = qr/the hub does not show channels, so.*show_channel => 'data'/;
+my $KEY  = qr/and the map is empty: give connect the option key.*show_channel => 'data'/;
+my @SAID = (
+    [kept        => {key => 'item'}, ['stock'], [$NAME],                                           'a name'],
+    [kept        => {key => 'itm'},  [],        [qr/no event of the state has the key itm, $KEY/], 'a wrong key'],
+    [kept        => {},              [],        [qr/an event has no key, $KEY/],                   'no key'],
+    [empty       => {},              ['stock'], [$NAME, $KEY],                                     'a name and no key'],
+    [kept        => {key => 'item'}, [],        [],                                                'a right key'],
+    [empty       => {key => 'item'}, [],        [], 'a right key, and only a plain event'],
+    [kept_shown  => {},              ['stock'], [], 'a hub that shows channels, a name'],
+    [empty_shown => {},              [],        [], 'a hub that shows channels, and only a plain event'],
+);
+my @asked = map { {url => $server->url("/$_->[0]"), options => $_->[1], names => $_->[2], only => 'lines'} } @SAID;
+my @seen  = run_script(state => @cases, $cut, @asked);
 for my $name (qw(shown plain)) {
     subtest "a hub: $name" => sub {
         my $seen  = shift @seen;
@@ -53,6 +68,7 @@ for my $name (qw(shown plain)) {
         my $gap = $seen->{steps}[-1];
         cmp_ok $gap->{least}, '>=', 2, 'after a gap the map keeps what it has until the state is complete';
         is_deeply [grep { $_->[0] eq 'c' } @{$gap->{changes}}], [['c', undef, 3]], 'a key that is gone is removed then';
+        is_deeply $seen->{said},                                [],                'the console has no line';
         is_deeply $seen->{told}, [['count', undef, 1]], 'the number of members is an event of its own, not a change';
         is $seen->{late},   'kept',     'ready stays resolved when the stream is closed';
         is $seen->{closed}, 'rejected', 'it is rejected if the stream was closed before';
@@ -60,8 +76,17 @@ for my $name (qw(shown plain)) {
 }
 
 subtest 'a stream that is cut in the middle of its state' => sub {
-    is_deeply $seen[-1]{left}, [map { [$_, 1] } 'a' .. 'j'], 'is ready when the state is complete';
+    is_deeply shift(@seen)->{left}, [map { [$_, 1] } 'a' .. 'j'], 'is ready when the state is complete';
     is $proxy->state->{left}, 0, 'it was cut at each place';
+};
+
+subtest 'the lines in the console' => sub {
+    for (@SAID) {
+        my ($hub, $options, $names, $lines, $name) = @$_;
+        my @said = @{shift(@seen)->{said}};
+        is @said, @$lines, "$name: lines" or diag explain \@said;
+        like shift @said, $_, $name for @$lines;
+    }
 };
 
 done_testing;

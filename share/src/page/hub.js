@@ -49,6 +49,7 @@ export class Hub extends EventTarget {
   #settle;
   #warnings;
   #maps = new Map();
+  #isShown;                               // the hub has said that it shows channels
   #reader;
   #error;
   #drain = () => {};
@@ -107,7 +108,7 @@ export class Hub extends EventTarget {
     const name = `${isMembers} ${channel}`;
     let map = this.#maps.get(name);
     if (!map) {
-      this.#maps.set(name, map = new LiveMap(this.ready, channel, isMembers));
+      this.#maps.set(name, map = new LiveMap(this.ready, channel, isMembers, this.request.key, this.#warnings));
       for (const entry of this.#replica.state) map.take(entry);
     }
     return map;
@@ -203,7 +204,13 @@ export class Hub extends EventTarget {
     const maps = [...this.#maps.values()];
     if (type === gap) for (const map of maps) map.begin(this.#replica.isComplete);
     this.#replica.add(entry);
-    for (const map of maps) map.take(entry);
+    // The hub says it at the beginning, but an application may push events before that.
+    this.#isShown ||= entry.isShown !== undefined;
+    const isDoubtful = !this.#isShown && this.#replica.isEvent(entry) && (entry.inState || this.#replica.isComplete);
+    for (const map of maps) {
+      map.take(entry);
+      if (isDoubtful) map.doubt(entry);
+    }
     this.lastEventId = id;
     if (type === position) {
       for (const map of maps) map.complete();

@@ -1,5 +1,7 @@
 // Lines in the console of the page, each once: what the script finds wrong, and what mends it.
 
+export const SHOW = "give the hub show_channel => 'data'";
+
 const LOG_IN = 'is the visitor logged in, and may this page read it?';
 const REMEDIES = {
   0: 'is the server there, and does it allow pages of this origin?',

@@ -6,12 +6,12 @@ import { Replica, markOf } from '../replica.js';
 // Returns the place of an event in the state: its channel (undefined if it does not say), its key, and whether that is
 // forgotten. Only the hub says whether its events show both (isShown; undefined if they do not), never the data itself, which
 // publishers write. The number of members is no object there, either.
-function locate({ type, data, isShown }, keyField) {
+function locate(type, data, isShown, keyField) {
   if (isShown === false) return;
   const isOfMember = /^(join|update|leave)$/.test(type);
   let json;
   if ((isShown || isOfMember || keyField) && data[0] === '{') try { json = JSON.parse(data) } catch {}
-  if (isShown && json) return 'key' in json && { channel: json.channel, key: json.key, isGone: !!json.forget, isShown };
+  if (isShown && json) return 'key' in json && { channel: json.channel, key: json.key, isGone: !!json.forget };
   if (type === 'count') return { key: null, isMember: true };
   if (isShown) return;
   if (type === 'forget') return { key: data, isGone: true };
@@ -24,15 +24,14 @@ function locate({ type, data, isShown }, keyField) {
 export class StreamLog extends Replica {
   // A stream without ids before it, and one after a gap, may begin with the state. After another gap come older events, with a
   // position each and the gap's line.
-  make(event) {
-    const { type, data, lastEventId: id, isState } = event;
+  make({ type, data, isShown, lastEventId: id, isState }) {
     const { gap, key } = this.request;
     const prev = this.last;
     const line = type === gap ? newId() : undefined;
     const inState = line ? isState && line : isState && !prev ? newId() : this.inState;
     const end = this.ring.at(-1);
     const isNew = inState || this.hasPositions && this.isEvent({ type }) && this.isEvent(end);
-    return { type, data, id, prev, inState, line: line ?? (isNew ? undefined : end?.line), at: locate(event, key) };
+    return { type, data, id, prev, inState, isShown, line: line ?? (isNew ? undefined : end?.line), at: locate(type, data, isShown, key) };
   }
 
   // Returns the entries that a tab lacks, in this state; undefined if they are not known. A tab of another line that has an
