@@ -1,8 +1,8 @@
 // Follows the maps of a hub while it changes them, and prints what they have after each step: node state.mjs SCRIPT < CASES
 //
 // CASES has [{url, options, names}] in a line: the URL of a hub of state.psgi, and the names of the maps' channels, if it shows
-// them. With only: 'ready' the map is followed until the state is complete. With only: 'lines' it is followed until another event
-// has come, and the result has the lines of the console.
+// them. With only: 'ready' the map is followed until the state is complete. With only: 'lines' it is followed until another
+// event has come, and the result has the lines of the console.
 
 import {text} from 'node:stream/consumers';
 import {pathToFileURL} from 'node:url';
