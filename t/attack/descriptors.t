@@ -56,7 +56,8 @@ sub flood {
             && $client->read_all
             && $client->complete
             && $client->status == 200
-            && $client->text =~ /\A(?:id: [^\r\n]*\r?\n)?retry: [0-9]+\r?\n(?:\r?\n)?\z/;
+            && $client->text =~
+            /\A(?::\r?\n)?(?:keepalive: [^\r\n]*\r?\n)?(?:id: [^\r\n]*\r?\n)?retry: [0-9]+\r?\n(?:\r?\n)?\z/;
         $came{$is_accepted ? 'accepted' : 'refused'}++;
         push @bad, "$number: " . ($client->status || 'no response') . ' ' . ($client->body || '')
             if !$is_accepted && !$is_refused;
