@@ -36,10 +36,16 @@ sub after_the_client {
 builder {
     mount '/native'   => stream();
     mount '/deflated' => builder { enable 'Deflater'; stream() };
-    mount '/excluded' => builder { enable 'Deflater', content_type => ['text/html']; stream() };
-    mount '/quiet'    => builder { enable 'Deflater'; stream(native => 'quiet') };
-    mount '/never'    => stream(native  => 0);
-    mount '/large'    => stream(headers => \@LARGE);
-    mount '/left'     => builder { enable \&after_the_client; stream(headers => \@LARGE) };
-    mount '/pid'      => sub { answer($$) };
+    mount '/filtered' => builder {
+        enable 'SimpleContentFilter', filter => sub { };
+        stream()
+    };
+    mount '/quiet' => builder {
+        enable 'SimpleContentFilter', filter => sub { };
+        stream(native => 'quiet')
+    };
+    mount '/never' => stream(native  => 0);
+    mount '/large' => stream(headers => \@LARGE);
+    mount '/left'  => builder { enable \&after_the_client; stream(headers => \@LARGE) };
+    mount '/pid'   => sub { answer($$) };
 };

@@ -59,8 +59,8 @@ my $hub = EventSource::Hub->new;
 my $app = $hub->admin_app(@HERE);
 
 subtest "behind a proxy's password" => sub {
-    my $hub = EventSource::Hub->new;
-    my ($line) = slurp('perl/EventSource/Hub.pm') =~ /^ {4}(mount '\/admin' => builder \{\n.*?^ {4}\};)$/ms;
+    my $hub         = EventSource::Hub->new;
+    my ($line)      = slurp('perl/EventSource/Hub.pm') =~ /^ {4}(mount '\/admin' => builder \{\n.*?^ {4}\};)$/ms;
     my $is_operator = sub { return "@_[0, 1]" eq 'ann secret' };
     no warnings 'once';
     local *is_operator = $is_operator;

@@ -72,6 +72,7 @@ my %OF_HUB = (
     metrics_app   => sub {
         $_[0]->metrics_app(allow => sub { 1 });
     },
+    last_id => sub { $_[0]->last_id },
     oldest  => sub { $_[0]->oldest('a') },
     new     => sub { EventSource::Hub->new($_[1] ? (name => $_[1]) : ()) },
     pattern => sub { $_[0]->pattern('a*') },
@@ -96,7 +97,7 @@ my %OF_STREAM = (
 my %OF_PROCESS = (
     (
         map { ($_ => $OF_HUB{$_}) }
-            qw(end epoch forget history members members_count oldest publish state stats subscribers update_member)
+            qw(end epoch forget history last_id members members_count oldest publish state stats subscribers update_member)
     ),
     answers => sub { $_[0]->answers },
     backup  => sub {

@@ -46,14 +46,13 @@ sub seals_ticket { return scalar(() = $ticket->header($hub, {%env, 'eventsource.
 
 # The method, what calls it, and its result where the hub is away.
 my @CASES = (
-    ['EventSource::Hub::_call',            sub { $limit->may_begin($hub, 'label') },  1],
-    ['EventSource::Hub::_call',            sub { $limit->free_place($hub, 'label') }, undef],
-    ['EventSource::Hub::_elect',           sub { ref $lease->_elect },                'EventSource::Error'],
-    ['EventSource::Hub::publish',          sub { $outbox->committed },                undef],
-    ['EventSource::Hub::_call',            \&opens_ticket,                            undef],
-    ['EventSource::Hub::seal_ticket',      \&seals_ticket,                            0],
-    ['EventSource::Hub::Process::log',     sub { $process->_last_of->{last} },        undef],
-    ['EventSource::Hub::Process::stats',   sub { $process->_problem_of_store },       undef],
+    ['EventSource::Hub::_call',            sub { $limit->may_begin($hub, 'label') }, 1],
+    ['EventSource::Hub::_elect',           sub { ref $lease->_elect },               'EventSource::Error'],
+    ['EventSource::Hub::publish',          sub { $outbox->committed },               undef],
+    ['EventSource::Hub::_call',            \&opens_ticket,                           undef],
+    ['EventSource::Hub::seal_ticket',      \&seals_ticket,                           0],
+    ['EventSource::Hub::Process::log',     sub { $process->_last_of->{last} },       undef],
+    ['EventSource::Hub::Process::stats',   sub { $process->_problem_of_store },      undef],
     ['EventSource::Hub::Process::log',     sub { scalar(() = EventSource::XS::Hub::Admin::Look::_lines($process)) }, 0],
     ['EventSource::Hub::Process::program', sub { EventSource::XS::Hub::Readiness::_without_program() }, 'away'],
 );

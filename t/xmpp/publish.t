@@ -36,7 +36,7 @@ subtest 'a text, and JSON' => sub {
 
     $response = post('news', '{"json": {"a": 1}, "id": "mine"}', 'Content-Type' => 'application/json');
     is_deeply JSON::PP::decode_json($response->content), {id => 'mine'}, 'JSON is taken, with an id';
-    is $bridge->data('xmpp/news', 3)->[2], '{"a":1}', 'and comes back';
+    is $bridge->data('xmpp/news', 3)->[2], '{"a": 1}', 'and comes back as it was given';
     post('more/new', 'created');
     is_deeply $bridge->data('xmpp/more/new', 1), ['created'], 'so does the first item of a node';
 };

@@ -103,7 +103,7 @@ sub _look {
 # Says where the store comes from, because the program that asks may have none.
 sub _origin {
     my ($self, $store) = @_;
-    my $origin = $ORIGIN{$store->{source}} // return '';
+    my $origin = $ORIGIN{$store->{source} // ''} // return '';
     return '; ' . $origin =~ s/\bNAME\b/$self->{hub}{name}/r;
 }
 

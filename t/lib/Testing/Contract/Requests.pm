@@ -290,7 +290,7 @@ my @ORIGINS = (
             'Access-Control-Allow-Credentials' => 'true',
             'Access-Control-Allow-Methods'     => join(', ', @METHODS),
             'Access-Control-Allow-Headers'     =>
-                'Authorization, Cache-Control, Content-Type, Last-Event-ID, Prefer, X-Requested-With',
+                'Authorization, Cache-Control, Content-Type, Last-Event-ID, Prefer, X-Requested-With, Baggage, Traceparent, Tracestate',
             'Vary' => 'Origin',
         ),
     },
