@@ -92,6 +92,15 @@ fn a_connection_that_swallows_answers_is_noticed_and_nothing_is_repeated() {
 
 #[test]
 fn a_process_that_is_stopped_and_continues_takes_no_signal_for_a_failure() {
+    needs!(has("redis-server"));
+    // In a process of its own, because a stop interrupts the stores of all tests of a process.
+    const ALONE: &str = "EVENTSOURCE_TEST_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        let name = "faults::a_process_that_is_stopped_and_continues_takes_no_signal_for_a_failure";
+        let program = std::env::current_exe().expect("this program");
+        let status = Command::new(program).args([name, "--exact", "--nocapture"]).env(ALONE, "1").status();
+        return assert!(status.expect("this program runs").success(), "alone");
+    }
     let redis = redis!();
     let mut a = Node::ready(&settings(&redis.url()));
     a.until("up", |node| node.store.status().is_up);
