@@ -27,6 +27,8 @@ const LABELS: [&str; 2] = ["user 1", "user 2"];
 pub const LIMITS: [&str; 2] = ["\0=ann", "\0=bob"];
 pub const WORKERS: usize = 3;
 pub const CLIENTS: usize = 8;
+/// The last client reads everything, and is always there.
+const AUDITOR: usize = CLIENTS - 1;
 /// A client that is told to come back does so within a part of this time.
 const RETRY: Duration = Duration::from_millis(600);
 /// The time within which everything comes to rest.
@@ -87,6 +89,7 @@ impl Episode {
         let (stored, complete) = (rng.bool(), rng.u8(..4) > 0);
         let trace = Arc::new(Mutex::new(Trace {
             stored,
+            auditor: AUDITOR,
             complete,
             retry: RETRY,
             publishes: Vec::new(),
@@ -132,7 +135,7 @@ impl Episode {
         let clients = clients.collect();
         let mut episode =
             Self { rng, world, trace, roles, clients, returning: Vec::new(), streams: 0, events: 0, disrupts: true };
-        episode.connect(CLIENTS - 1);
+        episode.connect(AUDITOR);
         episode
     }
 
@@ -143,7 +146,7 @@ impl Episode {
     /// One step of the workers and the clients.
     fn step(&mut self) {
         let worker = self.rng.usize(..WORKERS);
-        let client = self.rng.usize(..CLIENTS - 1);
+        let client = self.rng.usize(..AUDITOR);
         match self.rng.u8(..100) {
             0..40 => self.publish(worker),
             40..50 => self.push(worker),
@@ -169,7 +172,7 @@ impl Episode {
             self.clients[at].read();
             if was_open && self.clients[at].connection.is_none() {
                 // Three of four come back, soon.
-                let is_auditor = at == CLIENTS - 1;
+                let is_auditor = at == AUDITOR;
                 if is_auditor || self.rng.u8(..4) > 0 {
                     let pause = if is_auditor { 0 } else { self.rng.u64(..RETRY.as_millis() as u64 / 2) };
                     self.returning.push((Instant::now() + Duration::from_millis(pause), at));
@@ -391,7 +394,7 @@ impl Episode {
             for _ in 0..self.rng.usize(..8) {
                 self.step();
                 if phase == "exec" && self.rng.bool() {
-                    let client = self.rng.usize(..CLIENTS - 1);
+                    let client = self.rng.usize(..AUDITOR);
                     self.clients[client].leave();
                 }
             }

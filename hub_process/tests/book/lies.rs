@@ -64,6 +64,7 @@ fn truth() -> Trace {
         |channels: &[&'static str], follows_state| Seen { channels: channels.into(), follows_state, ..Seen::default() };
     let trace = Trace {
         stored: true,
+        auditor: 0,
         complete: true,
         retry: Duration::from_millis(600),
         publishes: Vec::new(),

@@ -129,6 +129,8 @@ pub struct Rest {
 pub struct Trace {
     /// True if the hub has a file.
     pub stored: bool,
+    /// The client that reads everything, and is always there.
+    pub auditor: usize,
     /// True if nothing is evicted: the bounds are wider than an episode.
     pub complete: bool,
     pub retry: Duration,
