@@ -56,6 +56,8 @@ pub struct Episode {
     pub streams: u64,
     pub events: u64,
     pub disrupts: bool,
+    /// True at the end: all handlers return at once.
+    pub is_resting: bool,
 }
 
 fn unsequenced(name: &str, data: &str) -> Unsequenced {
@@ -133,8 +135,18 @@ impl Episode {
             Client { seen, ..Client::default() }
         });
         let clients = clients.collect();
-        let mut episode =
-            Self { rng, world, trace, roles, clients, returning: Vec::new(), streams: 0, events: 0, disrupts: true };
+        let mut episode = Self {
+            rng,
+            world,
+            trace,
+            roles,
+            clients,
+            returning: Vec::new(),
+            streams: 0,
+            events: 0,
+            disrupts: true,
+            is_resting: false,
+        };
         episode.connect(AUDITOR);
         episode
     }
@@ -273,7 +285,7 @@ impl Episode {
         self.clients[client].open(number, own);
         let last_id = self.clients[client].last_id.clone();
         let (may_wait, in_handler) = (self.rng.bool(), self.rng.bool());
-        let returns_later = in_handler && self.rng.bool();
+        let returns_later = in_handler && !self.is_resting && self.rng.bool();
         self.world.workers[worker].act(move |worker| {
             let (asked, asked_at) = (Instant::now(), monotonic());
             // As EventSource::XS::Hub::App does, before the response begins.

@@ -21,7 +21,7 @@ impl Episode {
     /// Heals what is broken, and waits until all is at rest: each client that is there has the last event of each of its
     /// channels, and the members are those of the streams.
     pub fn rest(&mut self) {
-        self.disrupts = false;
+        (self.disrupts, self.is_resting) = (false, true);
         for worker in &self.world.workers {
             worker.wire.heal();
             worker.act(Worker::return_from_handlers);
