@@ -60,7 +60,7 @@ impl Failure {
         Self::new(ErrorCode::Unavailable, None, &message.to_string())
     }
 
-    /// The other process does not know a call. It says so with its own version; the caller [adds](Self::with_version) its own.
+    /// The other process does not know a call. It says so with its own version; the caller adds its own (`with_version`).
     pub fn unknown_call(call: u8, version: &str) -> Self {
         let message = format!("this hub process, eventsource-hub {version}, does not know the call {call}");
         Self::new(ErrorCode::Unsupported, Some(UNKNOWN_CALL), &message)

@@ -1,6 +1,6 @@
-# ARCHITECTURE.md is a map: it has at most 400 lines, and each file and function that it names exists. So do the modules of Perl that
-# it, CONTRIBUTING.md and SECURITY.md name, and what the first comment of a module names: in Rust what stands in backticks, in Perl
-# files, modules and their functions.
+# ARCHITECTURE.md is a map: it has at most 400 lines, and each file and function that it names exists. So do the modules of Perl
+# that it, CONTRIBUTING.md and SECURITY.md name, and what the first comment of a module names: in Rust what stands in backticks,
+# in Perl files, modules and their functions.
 
 use lib 't/lib';
 use Testing;
@@ -126,7 +126,8 @@ sub has_package {
 for my $document (qw(ARCHITECTURE.md CONTRIBUTING.md SECURITY.md)) {
     my %named   = map { $_ => 1 } slurp($document) =~ /\b((?:EventSource|Plack|HTTP|Test)(?:::\w+)+)/g;
     my @missing = grep {
-        /EventSource|ServerEvent/ && !has_package($_) && !grep { m{\Aperl/\Q$_\E/} } @files
+        /EventSource|ServerEvent/ && !has_package($_) && !grep { m{\Aperl/\Q$_\E/} }
+            @files
     } sort keys %named;
     is "@missing", '', "$document: the modules that it names";
 }

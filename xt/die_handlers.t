@@ -2,7 +2,8 @@
 # So a sub with an eval has `local $SIG{__DIE__}`; unless the eval runs code of the application, or the exception reaches the
 # caller as another one, or it is reported as a failure.
 #
-# A handler of $SIG{__WARN__} may die. EventSource::XS::ErrorLog warns without harm to others; Settings warns of a caller's mistake.
+# A handler of $SIG{__WARN__} may die. EventSource::XS::ErrorLog warns without harm to others; Settings warns of a caller's
+# mistake.
 
 use lib 't/lib';
 use Testing;

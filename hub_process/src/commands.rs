@@ -20,7 +20,8 @@ pub fn print(text: &str) -> Result<(), Box<dyn Error>> {
     Ok(writeln!(io::stdout(), "{text}")?)
 }
 
-/// Asks the hub process to exec another program; if none is named, the one that this command is. Prints what becomes of streams.
+/// Asks the hub process to exec another program; if none is named, the one that this command is. Prints what becomes of
+/// streams.
 pub fn upgrade(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let program = match &arguments.program {
         Some(program) => program.canonicalize().map_err(|error| format!("{}: {error}", program.display()))?,

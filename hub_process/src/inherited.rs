@@ -140,8 +140,8 @@ impl InstanceLock {
         is_taken
     }
 
-    /// Makes the file of the socket again if it was removed, and returns the new socket: nobody finds this process otherwise, and
-    /// nobody can start another one while this one has the lock. systemd's is systemd's.
+    /// Makes the file of the socket again if it was removed, and returns the new socket: nobody finds this process otherwise,
+    /// and nobody can start another one while this one has the lock. systemd's is systemd's.
     pub fn restore_socket(&mut self) -> Option<io::Result<OwnedFd>> {
         let is_removed = self.removes_socket && self.socket().symlink_metadata().is_err();
         is_removed.then(|| {

@@ -42,8 +42,8 @@ impl Acceptor {
         Ok(Self { socket, number, paused_until: None, is_file_missing: false })
     }
 
-    /// Waits for connections on another socket, because the file of the previous one was removed. Logs that, or why there is none
-    /// and the consequence.
+    /// Waits for connections on another socket, because the file of the previous one was removed. Logs that, or why there is
+    /// none and the consequence.
     pub fn restore(&mut self, epoll: &Epoll, path: &dyn Display, made: io::Result<OwnedFd>, consequence: &str) {
         match made.and_then(|socket| Self::new(socket, epoll, self.number)) {
             Ok(acceptor) => {

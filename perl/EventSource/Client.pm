@@ -537,8 +537,8 @@ The body of the request: bytes, or a value for JSON with its C<Content-Type>.
 
 =head2 gap_event, position_event
 
-The types of the hub's gaps and positions, C<gap> and C<position> by default. Positions without data are not delivered, nor is the
-L<word of the hub|EventSource::Wire/THE WORD OF THE HUB>.
+The types of the hub's gaps and positions, C<gap> and C<position> by default. Positions without data are not delivered, nor is
+the L<word of the hub|EventSource::Wire/THE WORD OF THE HUB>.
 
 =head2 headers
 

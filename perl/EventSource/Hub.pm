@@ -374,8 +374,8 @@ characters: the bytes of C<REMOTE_USER> and C<'josé'> under C<use utf8> are one
 A string with the flag is taken as it is: do not join decoded strings and bytes. The hub returns characters. Data, types and
 ids of events are not names (L<EventSource::XS/format_event>).
 
-Names are Unicode, without halves of surrogate pairs and numbers above U+10FFFF: a page would have the same character in the place
-of each. The name of a channel must not begin with a NUL, and a key must not contain a CR.
+Names are Unicode, without halves of surrogate pairs and numbers above U+10FFFF: a page would have the same character in the
+place of each. The name of a channel must not begin with a NUL, and a key must not contain a CR.
 
 =head2 Order, resume, gaps
 
@@ -589,8 +589,8 @@ event begins anew.
 =head2 position_event
 
 The type of positions: one line that is not empty, not that of L</gap_event>, not C<eventsource-hub>; C<position> by default.
-L</publish> refuses events of that type, unless L</position> of the hub is C<id> or C<none>. The end of a L</State> has this type
-also with C<id>.
+L</publish> refuses events of that type, unless L</position> of the hub is C<id> or C<none>. The end of a L</State> has this
+type also with C<id>.
 
 =head2 show_channel
 
@@ -605,8 +605,8 @@ the structure of C<json>. An event without either is published as it is.
 All publishers of a named hub name it alike: events of others are C<refused>.
 
 With C<data>, each stream L<begins by saying so|EventSource::Wire/THE WORD OF THE HUB>, and the maps of L<EventSource::Browser>
-believe nothing else. So publishers of text cannot change them. The history and the state are not written anew: if texts of others
-were published before, begin with another L</name> or L</store>.
+believe nothing else. So publishers of text cannot change them. The history and the state are not written anew: if texts of
+others were published before, begin with another L</name> or L</store>.
 
 =head1 ATTRIBUTES OF STREAMS
 
@@ -732,8 +732,8 @@ If true, clients do not come back: each is sent the event of L<Plack::App::Event
 reconnects receives the response of C<channels>, or a 204. By default each is sent a C<retry>, and comes back; a client that
 may still read misses nothing.
 
-A client that polls is told so within 15 seconds, too, when it comes with its next poll. A page that polls after a new login within
-this time, from the L</last_id> at which the poll before ended, is taken for that client: it has to be loaded again.
+A client that polls is told so within 15 seconds, too, when it comes with its next poll. A page that polls after a new login
+within this time, from the L</last_id> at which the poll before ended, is taken for that client: it has to be loaded again.
 
 =back
 

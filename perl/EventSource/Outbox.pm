@@ -334,8 +334,9 @@ the database does not answer it, after C<lease> seconds. Two followers at once d
 =head2 Dead letters
 
 A row that the hub refuses, such as one with more to retain than C<keep_state> allows, or with C<json> that is not JSON,
-delays no others. Nor does a row whose text cannot become UTF-8, which PostgreSQL takes with encodings such as C<SQL_ASCII>. It stays as a dead letter, with C<state> 2 and the reason in C<problem>. So do rows that are refused for
-five minutes while others are published, and published rows that cannot be deleted.
+delays no others. Nor does a row whose text cannot become UTF-8, which PostgreSQL takes with encodings such as C<SQL_ASCII>. It
+stays as a dead letter, with C<state> 2 and the reason in C<problem>. So do rows that are refused for five minutes while others
+are published, and published rows that cannot be deleted.
 
     eventsource outbox --hub shop --dsn dbi:Pg:dbname=shop --list
 

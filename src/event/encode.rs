@@ -394,8 +394,8 @@ impl Shared {
     }
 
     /// Encodes an event. Its id is the last field: the given one, unless the fields contain an id. A client that takes an id
-    /// when its line arrives then has received the rest of the event. After an id of the fields the given one follows in a block
-    /// without data: the client comes back with that.
+    /// when its line arrives then has received the rest of the event. After an id of the fields the given one follows in a
+    /// block without data: the client comes back with that.
     pub fn with_id_last<'a: 'b, 'b>(fields: impl Iterator<Item = Field<'a>> + Clone, id: Option<EventId<'b>>) -> Self {
         #[allow(clippy::map_identity)] // both ends of the chain below have one lifetime
         let fields = fields.map(|field| -> Field<'b> { field });

@@ -68,8 +68,8 @@ impl PendingWork {
 }
 
 impl LogEntry {
-    /// Returns the last id of a client that was sent this entry. After an id of the application the hub's own follows in a block
-    /// without data, which some clients ignore: a quiet stream is then sent its position.
+    /// Returns the last id of a client that was sent this entry. After an id of the application the hub's own follows in a
+    /// block without data, which some clients ignore: a quiet stream is then sent its position.
     pub(in crate::hub) fn last_id(&self) -> LastId {
         LastId::at(self.seq - u64::from(self.has_custom_id))
     }

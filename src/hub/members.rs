@@ -288,8 +288,8 @@ impl Members {
         self.lingering.first().into_iter().chain(self.counts.next_due()).chain(self.away.next_due()).min()
     }
 
-    /// Ends members whose linger is over, and streams whose clients have not come back, and publishes numbers that have changed.
-    /// Each takes a step from `left`; if none is left, there may be more to do.
+    /// Ends members whose linger is over, and streams whose clients have not come back, and publishes numbers that have
+    /// changed. Each takes a step from `left`; if none is left, there may be more to do.
     pub fn run_due(&mut self, now: Instant, left: &mut usize, out: &mut Vec<Announcement>) {
         while *left > 0 {
             if let Some(at) = self.lingering.take_due(now) {

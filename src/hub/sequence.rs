@@ -86,8 +86,8 @@ const MAX_PRESENCE_BYTES: usize = 65_536;
 /// 204, and stays away.
 pub const FINISHED_ID: &[u8] = b"eventsource-finished";
 
-/// The type of the event in which a hub says what its clients must not miss (EventSource::Wire). No event of a publisher has it,
-/// so a client may believe what it says.
+/// The type of the event in which a hub says what its clients must not miss (EventSource::Wire). No event of a publisher has
+/// it, so a client may believe what it says.
 pub const HUB_EVENT: &str = "eventsource-hub";
 
 /// Returns the ids among fields, as they are sent.
@@ -131,8 +131,8 @@ fn check_published_id(id: &[u8]) -> Result<(), Failure> {
 }
 
 impl<'a, F: Iterator<Item = Field<'a>> + Clone + 'a> Publication<'_, F> {
-    /// Refuses wrong names and keys, and what `check_published_id` and `check_fields` refuse. Returns the id among the fields, if
-    /// they have one.
+    /// Refuses wrong names and keys, and what `check_published_id` and `check_fields` refuse. Returns the id among the fields,
+    /// if they have one.
     pub fn check(&self, settings: Option<&Settings>) -> Result<Option<Vec<u8>>, Failure> {
         if self.channel.is_empty() {
             return Err(Failure::invalid("channel", "a channel's name must be a string that is not empty"));
@@ -184,8 +184,8 @@ pub fn check_once(given: Option<&[u8]>) -> Result<&[u8], Failure> {
 /// itself, and one that keeps clients away for more than a day.
 ///
 /// If the application gives the data of `gap` events, it means them for readers of its own events, so these may have the
-/// same name. Without settings no name of these two is refused: only the hub process knows those of a named hub, and it checks the event.
-/// Fails with `Invalid`.
+/// same name. Without settings no name of these two is refused: only the hub process knows those of a named hub, and it checks
+/// the event. Fails with `Invalid`.
 fn check_fields<'a>(fields: impl Iterator<Item = Field<'a>>, settings: Option<&Settings>) -> Result<(), Failure> {
     let is_gap = |name: EventName<'_>, settings: &Settings| {
         settings.gap_data.is_none() && is_sent_as(name.text(), &settings.gap_event)

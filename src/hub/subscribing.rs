@@ -243,9 +243,9 @@ impl Hub {
         own_blocks
     }
 
-    /// Returns the first block of a stream: the word of the hub, the position, and the reconnection time that the request has. A
-    /// stream that begins with the state has no position before the state is complete. The hub's word says so: what comes until
-    /// then is not all that was published in between.
+    /// Returns the first block of a stream: the word of the hub, the position, and the reconnection time that the request has.
+    /// A stream that begins with the state has no position before the state is complete. The hub's word says so: what comes
+    /// until then is not all that was published in between.
     fn first_position(&self, cursor: &mut Cursor, position: ClientPosition) -> Option<OwnBlock> {
         let FirstBlock { position: style, retry, keeps_id, shows_channels, is_sent, .. } =
             cursor.ensure_parts().first_block;

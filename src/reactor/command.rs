@@ -168,7 +168,8 @@ pub enum Command {
         /// The time.
         within: Duration,
     },
-    /// Begins or ends the drain of a hub: it accepts no streams, or accepts streams again. Those that it has stay, or still end.
+    /// Begins or ends the drain of a hub: it accepts no streams, or accepts streams again. Those that it has stay, or still
+    /// end.
     SetDraining {
         /// The hub.
         hub: HubId,

@@ -67,8 +67,9 @@ impl<I: Io> Reactor<I> {
         self.hubs.get(hub)
     }
 
-    /// Calls a function with each stream that has a socket, in the order in which they have begun, and with the subscription with
-    /// which it continues, and when a drain ends it; none if it ends now. Nothing changes here, except that positions may be buffered that would be due later.
+    /// Calls a function with each stream that has a socket, in the order in which they have begun, and with the subscription
+    /// with which it continues, and when a drain ends it; none if it ends now. Nothing changes here, except that positions may
+    /// be buffered that would be due later.
     pub fn hand_over(
         &mut self,
         may_continue: bool,

@@ -39,7 +39,7 @@ my %addresses = (
 );
 
 for my $module (qw(EventSource::XS::TCPConnection IO::Socket::IP)) {
-    no strict 'refs';
+    no strict 'refs';    ## no critic (ProhibitNoStrict)
     no warnings 'redefine';
     my $original = \&{"${module}::getaddrinfo"};
     *{"${module}::getaddrinfo"} = sub {

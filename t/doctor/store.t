@@ -64,7 +64,8 @@ subtest 'a file' => sub {
     is $found->{verdict}, 'ok', 'on a disk is fine' or diag $found->{sentence};
     is_deeply [@{$found->{measured}}{qw(kind up)}], ['file', 1], 'the health is measured';
     my $size = qr/30 events in [0-9]{5,6} bytes/;
-    like text($stored), qr/The store of the hub shop \(file\) is up\. It has $size, 0 events wait to be stored\. It was named by a program\./,
+    like text($stored),
+        qr/The store of the hub shop \(file\) is up\. It has $size, 0 events wait to be stored\. It was named by a program\./,
         'the report has the figures';
 };
 

@@ -225,8 +225,8 @@ subtest 'a named hub on Starman with four workers' => sub {
     $_->leave for @again;
 };
 
-# A page that is reloaded quickly leaves before its stream is subscribed. If its place were kept for a while, each of these would
-# wait for that.
+# A page that is reloaded quickly leaves before its stream is subscribed. If its place were kept for a while, each of these
+# would wait for that.
 for my $name (Testing::Server->names) {
     my $folder = new_folder;
     my %env    = (HUB_SOCKET => "$folder/hub.sock", HUB_LIMIT => 1);

@@ -1,4 +1,5 @@
-# Databases of PostgreSQL whose encoding takes bytes that are no character: such a row becomes a dead letter, and holds up no others.
+# Databases of PostgreSQL whose encoding takes bytes that are no character: such a row becomes a dead letter, and holds up no
+# others.
 
 use lib 't/lib';
 use Testing qw(Database::PostgreSQL);

@@ -1,6 +1,6 @@
 # A page of Datastar 1.0 over a named hub: a click posts its signals, and the answer comes by the stream of each page.
-# DATASTAR is the folder with the library. The element that reads the stream is that of EventSource::Cookbook, "Datastar". /logout
-# refuses all streams from then on, and ends them; /logout?finish=1 only ends them, with finish.
+# DATASTAR is the folder with the library. The element that reads the stream is that of EventSource::Cookbook, "Datastar".
+# /logout refuses all streams from then on, and ends them; /logout?finish=1 only ends them, with finish.
 
 use Testing::Application qw(answer query);
 use EventSource::Datastar;

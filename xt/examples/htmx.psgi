@@ -1,6 +1,6 @@
 # A page of htmx 4 whose own extension reads a stream: the element of EventSource::Cookbook, "htmx". /busy refuses the next
-# request, /logout ends the stream and refuses it from then on (/logout?finish=1 with finish), /login allows it again, /finish ends a
-# stream of a handler, whose page has no hx-on:finish.
+# request, /logout ends the stream and refuses it from then on (/logout?finish=1 with finish), /login allows it again, /finish
+# ends a stream of a handler, whose page has no hx-on:finish.
 
 use Testing::Application qw(answer query);
 use EventSource::Hub;

@@ -214,7 +214,8 @@ pub(super) fn subscribe_or_end(server: &mut Server, id: u64, subscription: Subsc
     }
 }
 
-/// Subscribes a stream. One that has ended is left alone, because its end is reported: only its places of limits are given back.
+/// Subscribes a stream. One that has ended is left alone, because its end is reported: only its places of limits are given
+/// back.
 fn subscribe(
     mut hub: Option<&mut ServedHub>,
     operator: &mut Operator,

@@ -6,10 +6,12 @@
 //!
 //! - To read a failure, begin with the lines `BROKEN rule` at its end. They name the rule and the stream or the client. Search
 //!   for that number in the trace above, which has everything that happened in the order of time.
-//! - To add a rule, write a function in `rules` that cites the manual, call it in `judge`, and add a lie that it finds to `lies`.
-//! - To add an operation, add a method and its weight to `Episode::step` in `episode`. A worker's part runs in the thread of the
-//!   worker, which notes in the trace what the application was told.
-//! - To add a change of the process, such as an upgrade, add a kind of `Change` to `trace`, and ask in each rule what it excuses.
+//! - To add a rule, write a function in `rules` that cites the manual, call it in `judge`, and add a lie that it finds to
+//!   `lies`.
+//! - To add an operation, add a method and its weight to `Episode::step` in `episode`. A worker's part runs in the thread of
+//!   the worker, which notes in the trace what the application was told.
+//! - To add a change of the process, such as an upgrade, add a kind of `Change` to `trace`, and ask in each rule what it
+//!   excuses.
 
 mod client;
 mod episode;

@@ -1,5 +1,5 @@
-//! The rules: what the manuals promise, judged by a trace. Each has a number, and cites the manual that promises it. A rule says
-//! what must be and what may be; between both is an excuse, which needs its cause in the trace.
+//! The rules: what the manuals promise, judged by a trace. Each has a number, and cites the manual that promises it. A rule
+//! says what must be and what may be; between both is an excuse, which needs its cause in the trace.
 
 use crate::trace::{place, reported, Change, Item, Map, Outcome, Place, Publish, Seen, Stream, Trace, MOST};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -65,8 +65,8 @@ fn located(client: &Seen) -> impl Iterator<Item = &(Instant, Item)> {
     })
 }
 
-/// Rule 1 (EventSource::Hub, "IDS"; EventSource::Stores): there is one order for all clients. An id is that of one event, and an
-/// event has one id.
+/// Rule 1 (EventSource::Hub, "IDS"; EventSource::Stores): there is one order for all clients. An id is that of one event, and
+/// an event has one id.
 fn known_places(trace: &Trace, broken: &mut Vec<Broken>) -> Places {
     let mut places = Places::new();
     let mut of_data: HashMap<String, Place> = HashMap::new();
@@ -98,8 +98,8 @@ fn known_places(trace: &Trace, broken: &mut Vec<Broken>) -> Places {
     places
 }
 
-/// Rules 6, 7 and 9 (EventSource::Hub, "publish"): a publisher is told the truth, the events of one thread keep their order, and
-/// a key `once` has one event.
+/// Rules 6, 7 and 9 (EventSource::Hub, "publish"): a publisher is told the truth, the events of one thread keep their order,
+/// and a key `once` has one event.
 fn publishers_are_told_the_truth(trace: &Trace, places: &Places, broken: &mut Vec<Broken>) {
     let seen: BTreeSet<&str> = places.values().map(|known| &*known.data).collect();
     let mut last: HashMap<(usize, String), u64> = HashMap::new();
@@ -347,8 +347,8 @@ impl Life<'_> {
         was_told && !self.may_be_ended_by_application(trace)
     }
 
-    /// Returns the span in which the stream was certainly there. It includes the time for which its member waits for its client.
-    /// The client may see an end by the server long afterwards, so nothing is certain of such a stream.
+    /// Returns the span in which the stream was certainly there. It includes the time for which its member waits for its
+    /// client. The client may see an end by the server long afterwards, so nothing is certain of such a stream.
     fn certain(&self, trace: &Trace) -> Option<(Instant, Option<Instant>)> {
         let begun = self.begun?;
         let ended = match (self.ended, self.back) {

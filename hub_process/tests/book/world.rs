@@ -1,6 +1,6 @@
-//! The world of real processes: workers, each with a thread of its own and a wire to the hub process, and the process itself, which
-//! is killed, stopped and upgraded. The new program of an upgrade is a gate: it waits in each phase until the episode lets it
-//! continue, so that a phase lasts as long as the episode likes.
+//! The world of real processes: workers, each with a thread of its own and a wire to the hub process, and the process itself,
+//! which is killed, stopped and upgraded. The new program of an upgrade is a gate: it waits in each phase until the episode
+//! lets it continue, so that a phase lasts as long as the episode likes.
 
 use crate::support::wire::Wire;
 use crate::support::{settings, write_script, Scene, PROGRAM};

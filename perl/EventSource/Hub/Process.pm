@@ -491,8 +491,9 @@ process ids, without this one. Besides there are
     print EventSource::Hub::Process->upgrade(name => 'shop', timeout => 5, socket => '/run/shop/hub.sock'), "\n";
 
 C<stop> ends the hub process; its streams end with a C<retry>. C<upgrade> has it continue as the installed program; no
-event is lost. It returns what the process logs: how many streams stay, and how many clients reconnect. Both take a process of any version. C<stop> returns when the connections of the process have ended,
-at the latest after C<timeout> seconds, by default 10; C<upgrade> when the new program has taken over, by default after 50.
+event is lost. It returns what the process logs: how many streams stay, and how many clients reconnect. Both take a process of
+any version. C<stop> returns when the connections of the process have ended, at the latest after C<timeout> seconds, by default
+10; C<upgrade> when the new program has taken over, by default after 50.
 
 Both throw what L</connect> throws, C<refused> if the process does not end, or keeps its program, and C<unknown> if that is
 not known in time: it may still happen.

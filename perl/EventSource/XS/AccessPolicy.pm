@@ -103,7 +103,8 @@ sub _is_allowed {
     };
 }
 
-# As _is_allowed. Code that allows everybody relies on a proxy, which asks for a password: a client that comes past it is logged.
+# As _is_allowed. Code that allows everybody relies on a proxy, which asks for a password: a client that comes past it is
+# logged.
 sub _is_allowed_by_code {
     my ($settings, $allow, $of, $has_token) = @_;
     my $is_known = $has_token;

@@ -7,7 +7,8 @@ use warnings;
 
 use Socket qw(AF_INET AF_INET6 inet_ntop inet_pton);
 
-# The addresses that servers give a client of a Unix socket: the word, perhaps with a path, nothing, or the address of no client.
+# The addresses that servers give a client of a Unix socket: the word, perhaps with a path, nothing, or the address of no
+# client.
 my $NO_ADDRESS = qr{\A(?:unix(?:[/:].*)?|)\z}s;
 
 # Return the address in 4 or 16 bytes; undef if it is none. An IPv6 one may name its interface.

@@ -35,8 +35,9 @@ my %is_reported;
 
 # Return the rights of the page that made a request, as a reference to a hash: may_write, true if it may use methods that
 # change something; is_cross_origin, true if it is of another origin that may read; asks_for, the headers that a listed origin
-# asks for in a preflight; and headers, the CORS headers of the response, as names and values in an array. Returns an empty list if the callback died, which has been reported to
-# psgi.errors under the name of the module. A hub, if there is one, counts refused origins.
+# asks for in a preflight; and headers, the CORS headers of the response, as names and values in an array. Returns an empty list
+# if the callback died, which has been reported to psgi.errors under the name of the module. A hub, if there is one, counts
+# refused origins.
 sub access {
     my ($class, $module, $origins, $env, $hub) = @_;
     my $origin    = $env->{HTTP_ORIGIN};
@@ -92,8 +93,8 @@ sub refusal {
     return _refused($access);
 }
 
-# Return the PSGI response to an OPTIONS. The methods are those of the application, without OPTIONS. A listed origin may send any
-# headers: its pages act for the user anyway.
+# Return the PSGI response to an OPTIONS. The methods are those of the application, without OPTIONS. A listed origin may send
+# any headers: its pages act for the user anyway.
 sub respond_to_options {
     my ($class, $access, @methods) = @_;
     my @allow = (Allow => join ', ', sort @methods, 'OPTIONS');

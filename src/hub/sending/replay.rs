@@ -116,7 +116,8 @@ impl Hub {
         replayed
     }
 
-    /// Returns an entry of the state, whose last id says that the client has the state as of a sequence number through this entry.
+    /// Returns an entry of the state, whose last id says that the client has the state as of a sequence number through this
+    /// entry.
     fn with_mark(&self, entry: &LogEntry, as_of: u64) -> Shared {
         let line = |id: String| format!("id: {id}\n\n");
         let own = line(self.epoch.event_id(entry.seq));

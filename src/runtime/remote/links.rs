@@ -191,7 +191,8 @@ impl Links {
                 return context.handle.notify_all();
             }
             Some(_) => {}
-            // The hub process is told of the subscription of a stream that has ended, too: that gives its place of a limit back.
+            // The hub process is told of the subscription of a stream that has ended, too: that gives its place of a limit
+            // back.
             None => self.hand_over(connection, stream, holds, context),
         }
         if let Some(linked) = self.links.get_mut(&connection.number) {

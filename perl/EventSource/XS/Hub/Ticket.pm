@@ -88,9 +88,9 @@ sub header {
     return;
 }
 
-# Return what the ticket of a request allows: whose stream it is, what the hub subscribes, and the labels by which it is counted;
-# undef if the application is to be asked. The settings are those of the application that a ticket is bound to, beside the
-# request as it is here: middleware may change it before its stream gets another ticket.
+# Return what the ticket of a request allows: whose stream it is, what the hub subscribes, and the labels by which it is
+# counted; undef if the application is to be asked. The settings are those of the application that a ticket is bound to, beside
+# the request as it is here: middleware may change it before its stream gets another ticket.
 sub opened {
     my ($self, $hub, $env, $settings) = @_;
     delete $env->{$BINDING};

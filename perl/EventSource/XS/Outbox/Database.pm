@@ -102,7 +102,8 @@ sub commit_each {
     return $dbh;
 }
 
-# Writes a row in the transaction of the handle, which is lent. Its texts are bytes of UTF-8. Returns false if the database has taken none.
+# Writes a row in the transaction of the handle, which is lent. Its texts are bytes of UTF-8. Returns false if the database has
+# taken none.
 sub insert {
     my ($class, $dbh, $table, $row) = @_;
     my (@values, @bound);

@@ -70,7 +70,8 @@ pub(super) fn greet(socket: UnixStream, hello: &Hello, timeout: Duration) -> Res
 
 /// Asks a hub process to continue as another program, whichever version it has. Without a program it is the one at the path
 /// that the process has been started from. Returns when the new program has taken over, with what that says of streams. Fails
-/// with `Unavailable` if no process serves the hub, `Refused` if the process continues as it is, `Unknown` if that is not known.
+/// with `Unavailable` if no process serves the hub, `Refused` if the process continues as it is, `Unknown` if that is not
+/// known.
 pub fn upgrade(start: &Start, place: &Place, program: Option<&Path>) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     Upgrade { program: program.map(|path| path.as_os_str().as_bytes()) }.encode(&mut bytes)?;

@@ -44,7 +44,8 @@ sub prepare_handle {
     return;
 }
 
-# A text that is longer than max_allowed_packet is NULL when it is read, with a warning: the setting may have been larger before.
+# A text that is longer than max_allowed_packet is NULL when it is read, with a warning: the setting may have been larger
+# before.
 sub rows {
     my ($self, $from, $columns, $texts) = @_;
     my $dbh  = $self->{dbh};
