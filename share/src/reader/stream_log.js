@@ -47,7 +47,8 @@ export class StreamLog extends Replica {
     if (last === this.last && inState === this.inState) return isTold(end, isLate || !this.isEvent(end)) ? [] : undefined;
     const isNext = ({ id, prev, type }) => prev === last && (id !== last || inState && type === position);
     let had = 0, from = ring.findLastIndex(isNext);
-    if (!inState && last && from !== ring.findIndex(isNext)) return;  // an id of the application that several events have
+    // An id of the application that several events have.
+    if (!inState && last && ring[from]?.id !== ring.find(isNext)?.id) return;
     // A position that came to another stream only.
     if (from < 0 && !inState && !this.inState) {
       if (mark === this.mark) return [];
