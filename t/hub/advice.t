@@ -1,7 +1,7 @@
 # What the manuals advise on named hubs: to bound the streams of a user, and to publish from a child of spawn.
 
 use lib 't/lib';
-use Testing    qw(native);
+use Testing    qw(native named_hubs);
 use File::Temp ();
 use Test::EventSource;
 use Testing::Developer qw(needs);

@@ -2,7 +2,7 @@
 # becomes of clients, workers and the hub process.
 
 use lib 't/lib';
-use Testing qw(native);
+use Testing qw(native named_hubs);
 use Testing::Client;
 use Testing::ControlledProcess qw(output_of);
 use Testing::Process           qw(is_running);

@@ -1,7 +1,7 @@
 # A clock that steps makes no member of a hub leave, and none stay: the monotonic clock says how long a member lingers.
 
 use lib 't/lib';
-use Testing qw(native FakeClock);
+use Testing qw(native named_hubs FakeClock);
 use EventSource::Hub;
 use Test::EventSource qw(members_are);
 use Testing::Subscriber;

@@ -3,7 +3,7 @@
 # Prefer are in src/request/tests.rs.
 
 use lib 't/lib';
-use Testing qw(native);
+use Testing qw(native named_hubs);
 use EventSource::Hub;
 use IO::Uncompress::Gunzip qw(gunzip);
 use Test::EventSource;

@@ -2,7 +2,7 @@
 # this request. In one process, and with a named hub.
 
 use lib 't/lib';
-use Testing qw(native);
+use Testing qw(native named_hubs);
 use EventSource::Hub;
 use File::Temp ();
 use Test::EventSource;

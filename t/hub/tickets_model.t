@@ -6,7 +6,7 @@
 # its length.
 
 use lib 't/lib';
-use Testing qw(native);
+use Testing qw(native named_hubs);
 use EventSource::Hub;
 use EventSource::Hub::Process;
 use IO::Socket::UNIX;
