@@ -633,6 +633,9 @@ A further stream receives the status 429 and C<Retry-After>, 10 to 30 seconds at
 All applications of a hub, and all workers of a named hub on this machine, count together, each up to its own limit: prefix
 keys to count them apart. Behind a proxy see L<EventSource::Deployment/LIMITS>.
 
+A stream leaves its place when the hub has seen that its client has gone. A page that is reloaded opens its next stream at that
+very moment, so allow one place more than a client needs.
+
 =head2 max_topics
 
 The most channels and patterns of a stream, from 1 to 65,536; 1,000 by default.

@@ -307,6 +307,11 @@ impl Question {
         Self::count(&b""[..])
     }
 
+    /// Returns true if places of limits are reserved.
+    pub(crate) fn reserves(&self) -> bool {
+        matches!(self, Self::Admit { .. } | Self::Call { call: Call::Reserve { .. }, .. })
+    }
+
     /// Returns true if the answer depends on what is evicted.
     pub(crate) fn follows_eviction(&self) -> bool {
         use Call::{Count, EndStreams, Oldest};

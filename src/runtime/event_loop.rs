@@ -129,14 +129,7 @@ impl EventLoop {
         loop {
             let turn = lock_turn();
             let now = Instant::now();
-            let mut all = std::mem::take(&mut self.ready);
-            for (stream, ready) in all.drain(..) {
-                match stream.serial {
-                    NO_STREAM => self.with_links(|links, context| links.handle_readiness(stream.slot, ready, context)),
-                    _ => self.reactor.handle_readiness(stream, ready, now),
-                }
-            }
-            self.ready = all;
+            self.handle_readiness(now);
             self.take_commands(now);
             self.apply_answers(); // who waits for one does not wait for what is sent, too
             self.reactor.run_due(now);
@@ -167,6 +160,18 @@ impl EventLoop {
                 return;
             }
         }
+    }
+
+    /// Handles what the sockets are ready for, as the last wait has noted it.
+    fn handle_readiness(&mut self, now: Instant) {
+        let mut all = std::mem::take(&mut self.ready);
+        for (stream, ready) in all.drain(..) {
+            match stream.serial {
+                NO_STREAM => self.with_links(|links, context| links.handle_readiness(stream.slot, ready, context)),
+                _ => self.reactor.handle_readiness(stream, ready, now),
+            }
+        }
+        self.ready = all;
     }
 
     fn take_commands(&mut self, now: Instant) {
@@ -207,6 +212,11 @@ impl EventLoop {
                 }
             }
             Queued::Command(command) => {
+                // A client may have closed a stream in this turn, and opens another one in its place.
+                if matches!(&command, Command::Ask { question, .. } if question.reserves()) {
+                    let _ = self.look_at_sockets(Some(Duration::ZERO)); // the wait after the turn fails, too
+                    self.handle_readiness(now);
+                }
                 self.published += u64::from(match command {
                     Command::Publish { .. } => true,
                     Command::PublishStored { .. } => self.handle.counts.sockets() > 0, // a history is read before
@@ -247,7 +257,7 @@ impl EventLoop {
 
     /// Waits for sockets, commands and timers, unless there is something left to do. Notes which sockets are ready.
     fn wait(&mut self, now: Instant) -> io::Result<()> {
-        let Self { reactor, handle, queue, ready, rest, end_signal, links, .. } = self;
+        let Self { reactor, handle, queue, rest, end_signal, links, .. } = self;
         let is_nap = *rest == Rest::Nap;
         let may_rest = !reactor.is_busy() && handle.waker.prepare_rest(*rest, || queue.is_empty());
         if may_rest && !is_nap {
@@ -268,18 +278,24 @@ impl EventLoop {
             None if is_nap => Some(NAP),
             None => None,
         };
-        let waited = reactor.io().epoll.wait(timeout, |token, event| match token {
+        let waited = self.look_at_sockets(timeout);
+        if may_rest {
+            self.handle.waker.end_rest();
+            add(&self.handle.counts.wakeups, 1);
+        }
+        waited
+    }
+
+    /// Notes which sockets are ready, and waits for one at most for this time.
+    fn look_at_sockets(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let Self { reactor, handle, ready, .. } = self;
+        reactor.io().epoll.wait(timeout, |token, event| match token {
             WAKER_TOKEN => handle.signal.lower(),
             _ => ready.push((
                 token.into(),
                 Ready { writable: event.writable, readable: event.readable, hung_up: event.hung_up },
             )),
-        });
-        if may_rest {
-            handle.waker.end_rest();
-            add(&handle.counts.wakeups, 1);
-        }
-        waited
+        })
     }
 
     fn apply_answers(&mut self) {
@@ -325,7 +341,8 @@ mod tests {
     use super::*;
     use crate::compression::{Body, ContentCoding};
     use crate::event::Shared;
-    use crate::hub::SequencedEvent;
+    use crate::hub::{self, Access, Call, Question, Reply, SequencedEvent, SubscribeRequest};
+    use crate::log::Bounds;
     use crate::reactor::{Ending, StreamInit};
     use crate::runtime::stream_state::StreamState;
     use crate::stream::{Framing, LineEnd, Reason, Settings};
@@ -407,6 +424,33 @@ mod tests {
         let stats = handle.counts.stats();
         assert_eq!((stats.opened, stats.ended, stats.lost[Reason::Error as usize]), (3, [0, 0, 0, 2, 0, 1], 1));
         handle.wait_for_shutdown(Duration::MAX); // at once
+    }
+
+    #[test]
+    fn a_client_that_has_closed_its_stream_in_this_turn_may_begin_another_one() {
+        let (handle, mut event_loop) = event_loop();
+        let (stream, _, client) = open(&handle);
+        let label: Box<[u8]> = b"\0=ann"[..].into();
+        let bounds = Bounds { events: 1, bytes: 1000, age: Duration::MAX };
+        let settings = Box::new(hub::Settings::new(bounds, bounds));
+        let epoch = hub::Epoch::new("e", None);
+        let access = Access { labels: vec![label.clone()], ..Access::default() };
+        let request = Box::new(SubscribeRequest { access, ..SubscribeRequest::default() });
+        handle.send(Command::CreateHub { hub: 0, epoch, settings, history: None });
+        handle.send(Command::Subscribe { hub: 0, stream, request, holds: false });
+        event_loop.take_commands(Instant::now());
+        event_loop.reactor.flush(Instant::now());
+        drop(client);
+        std::thread::scope(|scope| {
+            let call = Call::Reserve { label, most: 1 };
+            let question = Question::Call { call, at: 0 };
+            let asked = scope.spawn(|| handle.ask(0, question, Duration::from_secs(60)));
+            while !asked.is_finished() {
+                event_loop.take_commands(Instant::now());
+                event_loop.apply_answers();
+            }
+            assert_eq!(asked.join().expect("no panic"), Some(hub::Answer::Reply(Reply::Number(1))));
+        });
     }
 
     fn all_lost(handle: &ReactorHandle) -> u64 {

@@ -9,6 +9,9 @@
 //! place at once. The worker does that (`XS/Hub/Places.pm`) unless it has sent the subscription; then whoever finds that the
 //! stream has ended does, the hub or the wire thread of its process. The reservation of a worker that was killed expires after
 //! [`RESERVED`].
+//!
+//! A client may close a stream and open another one at once. So the reactor looks at its sockets before it answers
+//! (`runtime/event_loop.rs`).
 
 use super::{is_counted, Readers, MAX_LABEL_BYTES};
 use crate::hub::{Access, Hub, StreamLimit, SubscribeRequest};
