@@ -6,9 +6,11 @@ use crate::protocol;
 use crate::server::process_of;
 use crate::store::check_built;
 use eventsource_xs::remote::{self, Start};
+use eventsource_xs::runtime::HandedOver;
 use eventsource_xs::wire::{Handover, HANDOVER};
 use std::error::Error;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::sync::Mutex;
 use std::thread::{self, Builder};
 
@@ -36,17 +38,17 @@ pub fn check_state(version: u32) -> Result<(), Box<dyn Error>> {
     if version != HANDOVER {
         return Err(format!("this program reads states of version {HANDOVER}, not {version}").into());
     }
-    let mut bytes = Vec::new();
-    io::stdin().lock().read_to_end(&mut bytes)?;
-    if !bytes.is_empty() {
-        let handed = Handover::read_all(&bytes)?;
+    let file = HandedOver::read(io::stdin().as_fd().try_clone_to_owned()?.into())?;
+    let length = usize::try_from(file.len()?)?;
+    if length > 0 {
+        let handed = file.others();
         process_of(&handed)?;
         for part in &handed {
             if let Handover::Settings { all, .. } = part {
                 all.store.as_ref().map_or(Ok(()), check_built)?;
             }
         }
-        Vec::<u8>::new().try_reserve_exact(2 * bytes.len())?; // for the hub
+        Vec::<u8>::new().try_reserve_exact(2 * length)?; // for the hub
         try_threads()?;
     }
     print(&format!("{}{}", claim(version), protocol::version()))

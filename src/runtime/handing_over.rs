@@ -73,9 +73,9 @@ mod tests {
     use crate::event::Shared;
     use crate::hub::{Epoch, SequencedEvent};
     use crate::runtime::event_loop::EventLoop;
+    use crate::runtime::HandedOver;
     use crate::sys::daemon::memory_file;
     use crate::wire::{Handover, HubSettings};
-    use std::io::Read;
 
     #[test]
     fn an_event_that_is_made_of_the_last_reports_of_the_reactor_is_in_the_history_that_it_hands_over() {
@@ -96,12 +96,24 @@ mod tests {
         };
         let file = HandoverFile::new(memory_file("test").expect("a descriptor"));
         let (file, paused) = pause_reactor(&reactor, file, Some(&hub), true, leave).expect("a reactor");
-        let mut bytes = Vec::new();
-        file.finish().expect("a file").0.read_to_end(&mut bytes).expect("a file");
-        let handed = Handover::read_all(&bytes).expect("messages");
-        let seqs =
-            handed.iter().filter_map(|part| if let Handover::Entry { seq, .. } = part { Some(*seq) } else { None });
-        assert_eq!(seqs.collect::<Vec<_>>(), [1, 2]);
+        let (file, _) = file.finish().expect("a file");
+        let handed = HandedOver::read(file.try_clone().expect("a descriptor")).expect("messages");
+        let mut seqs = Vec::new();
+        let note = |part: Handover<'_>| {
+            if let Handover::Entry { seq, .. } = part {
+                seqs.push(seq)
+            }
+        };
+        handed.entries(note).expect("messages");
+        assert_eq!(seqs, [1, 2]);
+        assert!(matches!(*handed.others(), [Handover::History(_)]));
         drop(paused);
+        for length in (1..handed.len().expect("a file")).rev() {
+            file.set_len(length).expect("a file");
+            match HandedOver::read(file.try_clone().expect("a descriptor")) {
+                Ok(cut) => assert!(cut.others().len() <= 1, "whole messages"),
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::InvalidData),
+            }
+        }
     }
 }

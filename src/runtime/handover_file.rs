@@ -1,12 +1,12 @@
-//! The file with what is handed over to another program: it is written in pieces, so that no more memory is needed than for
-//! one.
+//! The file with what is handed over to another program. It is written in pieces, and its history is read one entry at a time,
+//! so that neither program needs memory for all of it.
 
 use crate::hub::SubscribeRequest;
 use crate::reactor::{Handed, HubId, Io, Reactor, StreamId};
 use crate::wire::{Handover, Open};
 use rustix::fd::{AsRawFd, OwnedFd};
 use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io::{self, BufReader, Read, Seek, Write};
 use std::time::Instant;
 
 /// The bytes from which on a piece is written.
@@ -112,5 +112,67 @@ impl HandoverFile {
             self.add(&cut(b""));
         }
         self.streams.1 += 1;
+    }
+}
+
+/// The file as the other program reads it.
+#[derive(Debug)]
+pub struct HandedOver {
+    file: File,
+    /// All messages but the entries of the history.
+    others: Vec<u8>,
+}
+
+impl HandedOver {
+    /// Reads a file. Fails if something in it is no message.
+    pub fn read(file: File) -> io::Result<Self> {
+        let mut others = Vec::new();
+        read_each(&file, |message, bytes| {
+            if !message.is_of_entry() {
+                others.extend_from_slice(bytes);
+            }
+        })?;
+        Ok(Self { file, others })
+    }
+
+    /// Returns the number of bytes in the file.
+    pub fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// Returns all messages but the entries of the history.
+    pub fn others(&self) -> Vec<Handover<'_>> {
+        Handover::read_all(&self.others).unwrap_or_default() // they were read before
+    }
+
+    /// Calls a function with the parts of each entry of the history.
+    pub fn entries(&self, mut take: impl FnMut(Handover<'_>)) -> io::Result<()> {
+        read_each(&self.file, |message, _| {
+            if message.is_of_entry() {
+                take(message);
+            }
+        })
+    }
+
+    /// Returns the messages without the file, once nobody reads the entries any more.
+    pub fn into_others(self) -> Vec<u8> {
+        self.others
+    }
+}
+
+/// Reads a file from its beginning, and calls a function with each message and its bytes, which begin with their number.
+fn read_each(mut file: &File, mut take: impl FnMut(Handover<'_>, &[u8])) -> io::Result<()> {
+    file.rewind()?;
+    let (mut reader, mut bytes) = (BufReader::with_capacity(PIECE, file), Vec::new());
+    loop {
+        bytes.clear();
+        (&mut reader).take(4).read_to_end(&mut bytes)?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let length = <[u8; 4]>::try_from(&*bytes).map_or(0, u32::from_le_bytes);
+        (&mut reader).take(length.into()).read_to_end(&mut bytes)?;
+        let message = Handover::read_one(bytes.get(4..).unwrap_or_default());
+        take(message.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?, &bytes);
     }
 }

@@ -46,7 +46,7 @@ pub use crate::stream::Stats;
 pub use crate::sys::clock::{moment_of, monotonic, monotonic_at, wall};
 pub use handles::stream_handle::{OpenOptions, Pushed, StreamHandle};
 pub use handles::takeover::Takeover;
-pub use handover_file::HandoverFile;
+pub use handover_file::{HandedOver, HandoverFile};
 pub use mailbox::{Mail, Mailbox, PresenceReport};
 pub use process::{
     count_refused_origin, counted_generation, create_hub, create_own_hub, drain_stream, end_streams, end_with_retry,

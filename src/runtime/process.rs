@@ -6,6 +6,7 @@ pub(crate) mod forks;
 
 use super::event_loop::EventLoop;
 use super::generation::generation;
+use super::handover_file::HandedOver;
 use super::mailbox::Mailbox;
 use super::reactor_handle::ReactorHandle;
 use super::reactor_hub::{OwnHub, ReactorHub};
@@ -18,8 +19,8 @@ use crate::reactor::{Command, StreamId};
 use crate::stream::Reason;
 use crate::stream::Stats;
 use crate::sys::thread;
-use crate::wire::Handover;
 use crate::Failure;
+use std::error::Error;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, TryLockError};
@@ -231,9 +232,14 @@ pub fn create_own_hub(settings: Settings) -> Result<OwnHub, Failure> {
 }
 
 /// Continues with a hub that was handed over `at` a time, whose members linger for `wait`: their streams follow. Errors are
-/// those of [`create_hub`].
-pub fn resume_hub(settings: Settings, handed: &[Handover<'_>], at: Instant, wait: Duration) -> Result<OwnHub, Failure> {
-    Ok(OwnHub::resume(reactor_or_start()?, settings, handed, at, wait))
+/// those of [`create_hub`], and those of the file.
+pub fn resume_hub(
+    settings: Settings,
+    handed: &HandedOver,
+    at: Instant,
+    wait: Duration,
+) -> Result<OwnHub, Box<dyn Error>> {
+    Ok(OwnHub::resume(reactor_or_start()?, settings, handed, at, wait)?)
 }
 
 /// Ends a stream that no handle holds, as [`StreamHandle::end_with_retry`](super::StreamHandle::end_with_retry) does.

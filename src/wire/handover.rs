@@ -245,13 +245,23 @@ coded! {
 }
 
 impl<'a> Handover<'a> {
+    /// Returns true if it is a part of an entry of the history.
+    pub fn is_of_entry(&self) -> bool {
+        matches!(self, Self::EventPart { .. } | Self::Entry { .. })
+    }
+
     /// Reads everything that was handed over. Fails with [`Malformed`] if something is another message.
     pub fn read_all(bytes: &'a [u8]) -> Result<Vec<Self>, Malformed> {
         let (mut reader, mut all) = (Reader(bytes), Vec::new());
         while !reader.0.is_empty() {
-            let (kind, message) = reader.bytes()?.split_first().ok_or(Malformed)?;
-            all.push(Self::decode(Frame { kind: *kind, message })?);
+            all.push(Self::read_one(reader.bytes()?)?);
         }
         Ok(all)
+    }
+
+    /// Reads a message, whose length was before it.
+    pub fn read_one(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let (kind, message) = bytes.split_first().ok_or(Malformed)?;
+        Self::decode(Frame { kind: *kind, message })
     }
 }

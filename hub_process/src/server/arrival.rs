@@ -14,15 +14,13 @@ use crate::settings::Precedence;
 use crate::streams::{Opener, ServedStream};
 use eventsource_xs::hub::{Presence, PresenceChange, SubscribeRequest};
 use eventsource_xs::remote::calls::{send, Epoll, Readiness, Wait};
-use eventsource_xs::runtime::{drain_stream, moment_of};
+use eventsource_xs::runtime::{drain_stream, moment_of, HandedOver};
 use eventsource_xs::stream::{Reason, StreamId};
 use eventsource_xs::wire::{HandedProcess, Handover, Malformed, NamedSettings, Open, Response};
 use rustix::net::{recv, shutdown, RecvFlags, Shutdown};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -34,7 +32,7 @@ const MARGIN: Duration = Duration::from_secs(2);
 /// The things that were handed over.
 #[derive(Default)]
 pub(super) struct Arrival {
-    /// All messages, until the hub can be used, but for so long at most.
+    /// All messages but the history, until the hub can be used, but for so long at most.
     waiting: Option<(Vec<u8>, Instant)>,
 }
 
@@ -90,9 +88,8 @@ pub(super) fn resume(arguments: Arguments, handover: u32) -> Result<Server, Box<
     let place = arguments.place()?;
     process_log::keep_lines(&place.log());
     new_program::show_name();
-    let mut bytes = Vec::new();
-    File::from(take_kept(handover)?).read_to_end(&mut bytes)?;
-    let handed = Handover::read_all(&bytes)?;
+    let file = HandedOver::read(take_kept(handover)?.into())?;
+    let handed = file.others();
     let process = process_of(&handed)?;
     drop(take_kept(process.program_file)?);
     let settings = NamedSettings { store: process.decided.store.clone(), ..arguments.settings };
@@ -104,10 +101,10 @@ pub(super) fn resume(arguments: Arguments, handover: u32) -> Result<Server, Box<
     let listening = Listening::resume(process, &epoll)?;
     let mut server = Server::new(options, program, instance, epoll, listening, precedence)?;
     server.peers = Peers::new(process.next_token);
-    server.current.resume(&handed, moment_of(process.at), longest_wait(&handed))?;
+    server.current.resume(&file, moment_of(process.at), longest_wait(&handed))?;
     drop(handed);
     let now = Instant::now();
-    server.arrival.waiting = Some((bytes, now + BEGIN_WITHIN));
+    server.arrival.waiting = Some((file.into_others(), now + BEGIN_WITHIN));
     server.run_arrival(now);
     Ok(server)
 }

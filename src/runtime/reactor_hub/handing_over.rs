@@ -4,11 +4,12 @@ use super::{OwnHub, ReactorHub};
 use crate::codec::{decode, encode};
 use crate::event::Shared;
 use crate::hub::{Call, EndRequests, Epoch, History, Members, Question, Sequence, SequencedEvent, Settings};
-use crate::runtime::handover_file::HandoverFile;
+use crate::runtime::handover_file::{HandedOver, HandoverFile};
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::stream::after;
 use crate::ticket::TicketKeys;
 use crate::wire::Handover;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,11 +31,12 @@ impl OwnHub {
     pub(in crate::runtime) fn resume(
         reactor: Arc<ReactorHandle>,
         settings: Settings,
-        handed: &[Handover<'_>],
+        handed: &HandedOver,
         at: Instant,
         wait: Duration,
-    ) -> Self {
-        let history = history_of(handed);
+    ) -> io::Result<Self> {
+        let others = handed.others();
+        let history = history_of(&others);
         let before = |age| at.checked_sub(age).unwrap_or(at);
         let epoch = Epoch::new(&history.epoch, settings.opaque_ids.then_some(history.cipher_key));
         let retention = settings.retention.clone();
@@ -42,37 +44,40 @@ impl OwnHub {
         let mut sequence = Sequence::new(epoch, history.through(), retention, Members::default());
         let mut ends = EndRequests::after(history.ends_forgotten_through);
         let (mut tickets, mut event) = (TicketKeys::default(), Vec::new());
-        for part in handed {
-            let Sequence { once, state, members, retention, .. } = &mut sequence;
-            match *part {
-                Handover::EventPart { bytes } => event.extend_from_slice(bytes),
-                Handover::Entry { seq, age, channel, key, retain, has_custom_id } => {
-                    let event = SequencedEvent {
-                        seq,
-                        channel: channel.into(),
-                        event: Shared::of(std::mem::take(&mut event)),
-                        key: key.into(),
-                        retain,
-                        has_custom_id,
-                    };
-                    let _ = state.change(channel, key, retain, event.event.len(), retention); // it was there before
-                    hub.append(event, before(age));
-                }
+        let Sequence { once, state, members, retention, .. } = &mut sequence;
+        handed.entries(|part| match part {
+            Handover::EventPart { bytes } => event.extend_from_slice(bytes),
+            Handover::Entry { seq, age, channel, key, retain, has_custom_id } => {
+                let event = SequencedEvent {
+                    seq,
+                    channel: channel.into(),
+                    event: Shared::of(std::mem::take(&mut event)),
+                    key: key.into(),
+                    retain,
+                    has_custom_id,
+                };
+                let _ = state.change(channel, key, retain, event.event.len(), retention); // it was there before
+                hub.append(event, before(age));
+            }
+            _ => {}
+        })?;
+        for part in others {
+            match part {
                 Handover::Once { key, id, age } => once.insert(key, id, before(age)),
-                Handover::Member(ref member) => members.resume_member(member, after(Instant::now(), wait)),
+                Handover::Member(member) => members.resume_member(&member, after(Instant::now(), wait)),
                 Handover::Lingering { channel, id, rest } => {
                     members.resume_linger(&(channel.into(), id.into()), after(at, rest));
                 }
                 Handover::MemberCount { channel, number } => members.resume_count(channel, number as usize, at),
-                Handover::End { at, ref end } => {
-                    ends.add(end, at);
-                    hub.tell(Question::Call { call: Call::EndStreams(end.clone()), at });
+                Handover::End { at, end } => {
+                    ends.add(&end, at);
+                    hub.tell(Question::Call { call: Call::EndStreams(end), at });
                 }
                 Handover::TicketKeys { keys } => tickets = decode(keys).unwrap_or_default(),
                 _ => {}
             }
         }
-        Self { hub, sequence, tickets, ends }
+        Ok(Self { hub, sequence, tickets, ends })
     }
 }
 
