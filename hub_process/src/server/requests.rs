@@ -28,12 +28,10 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
     let hub = current.hub.as_mut();
     let max_streams = hub.as_ref().map_or(usize::MAX, |hub| hub.settings.max_streams);
     let peer = peers.get_mut(from).ok_or(End::Closed)?;
-    let decoded = match (Request::decode(frame), Request::unknown_call(frame)) {
-        (Err(_), Some((request, call))) => {
-            peer.reply(request, Err(Failure::unknown_call(call, env!("CARGO_PKG_VERSION"))));
-            return Ok(());
-        }
-        (decoded, _) => decoded.map_err(|_| End::Malformed)?,
+    let Ok(decoded) = Request::decode(frame) else {
+        let (request, call) = Request::unknown_call(frame).ok_or(End::Malformed)?;
+        peer.reply(request, Err(Failure::unknown_call(call, env!("CARGO_PKG_VERSION"))));
+        return Ok(());
     };
     match decoded {
         Request::Publish { request, publication } => {
