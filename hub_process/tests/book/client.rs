@@ -1,6 +1,6 @@
 //! A client: it reads what has arrived, and remembers its last id as a browser does.
 
-use crate::trace::{Item, Seen};
+use crate::trace::{member_of, Item, Seen, COUNT};
 use eventsource_xs::hub::HUB_EVENT;
 use eventsource_xs::parse::Parser;
 use std::io::{ErrorKind, Read};
@@ -92,8 +92,10 @@ impl Client {
             ("gap", _) => self.seen.map.clear(),
             ("set", Some(key)) => drop(self.seen.map.insert(key, data.clone())),
             ("forget", Some(key)) => drop(self.seen.map.remove(&key)),
-            ("join", _) => drop(self.seen.map.insert(format!("room {data}"), data.clone())),
+            ("join" | "update", _) => drop(self.seen.map.insert(format!("room {}", member_of(&data)), data.clone())),
             ("leave", _) => drop(self.seen.map.remove(&format!("room {data}"))),
+            ("count", _) if data == "0" => drop(self.seen.map.remove(COUNT)), // a state does not have it
+            ("count", _) => drop(self.seen.map.insert(COUNT.into(), data.clone())),
             _ => {}
         }
         self.note(match &*name {

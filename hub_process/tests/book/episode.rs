@@ -2,12 +2,12 @@
 
 use crate::client::Client;
 use crate::support::{gone, in_file, kill, stream_settings, tcp, Scene};
-use crate::trace::{place, Change, Outcome, Publish, Rest, Seen, Stream, Trace, MOST};
+use crate::trace::{place, Change, Outcome, Publish, Rest, Seen, Stream, Trace, LASTING, MOST};
 use crate::world::{pass, Worker, World};
 use eventsource_xs::event::{EventName, Field, Text, Unsequenced};
 use eventsource_xs::hub::{
-    Access, Announcement, EndRequest, MemberRequest, OnSlow, Presence, Publication, Retain, StartPoint, Statement,
-    SubscribeRequest, Topic,
+    Access, Announcement, EndRequest, MemberData, MemberRequest, OnSlow, Presence, Publication, Retain, StartPoint,
+    Statement, SubscribeRequest, Topic,
 };
 use eventsource_xs::remote::{Act, Subscribed};
 use eventsource_xs::runtime::{monotonic, OpenOptions, Pushed, StreamHandle};
@@ -20,8 +20,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 pub const CHANNELS: [&str; 3] = ["a", "b", "c"];
-const KEYS: [&str; 3] = ["x", "y", "z"];
-const MEMBERS: [&str; 3] = ["ann", "bob", "cid"];
+/// The channel of members, and that in which they are only counted.
+const ROOM: &str = "room";
+const LOBBY: &str = "lobby";
+const KEYS: [&str; 4] = ["", "x", "y", "z"];
+const MEMBERS: [&str; 3] = [LASTING, "bob", "cid"];
 const LABELS: [&str; 2] = ["user 1", "user 2"];
 /// A label by which streams are counted begins with a zero byte.
 pub const LIMITS: [&str; 2] = ["\0=ann", "\0=bob"];
@@ -40,6 +43,8 @@ struct Role {
     channels: Vec<&'static str>,
     follows_state: bool,
     member: Option<&'static str>,
+    /// True if the member is only counted.
+    is_counted: bool,
     has_will: bool,
     label: Option<&'static str>,
     limit: Option<&'static str>,
@@ -60,18 +65,34 @@ pub struct Episode {
     pub is_resting: bool,
 }
 
+/// Returns the channels of events, of members and of their number.
+pub fn all_channels() -> Vec<&'static str> {
+    [&CHANNELS[..], &[ROOM, LOBBY]].concat()
+}
+
 fn unsequenced(name: &str, data: &str) -> Unsequenced {
     let name = EventName::new(Text::from(name)).expect("a name");
     Unsequenced::of([Field::Event(name), Field::Data(Text::from(data))].into_iter())
 }
 
-fn member(id: &str) -> Box<MemberRequest> {
+/// A member of the room, with what it says, or one of the lobby. One of the room stays longer than any episode, one for a
+/// moment.
+fn member(id: &str, data: u8, is_counted: bool) -> Box<MemberRequest> {
+    let linger = match id {
+        _ if is_counted => Duration::ZERO,
+        LASTING => Duration::from_secs(3600),
+        "bob" => Duration::from_millis(100),
+        _ => Duration::ZERO,
+    };
     Box::new(MemberRequest {
-        channel: b"room"[..].into(),
+        channel: if is_counted { LOBBY } else { ROOM }.as_bytes().into(),
         id: id.as_bytes().into(),
-        join: unsequenced("join", id),
+        linger,
+        is_counted,
+        data: MemberData { text: data.to_string().as_bytes().into(), is_json: false },
+        join: unsequenced("join", &format!("{id} {data}")),
+        update: unsequenced("update", &format!("{id} {data}")),
         leave: unsequenced("leave", id),
-        ..MemberRequest::default()
     })
 }
 
@@ -113,14 +134,13 @@ impl Episode {
         let mut roles: Vec<Role> = (1..CLIENTS)
             .map(|_| {
                 let mut channels = rng.choose_multiple(CHANNELS, 1 + rng.clone().usize(..CHANNELS.len()));
-                if rng.bool() {
-                    channels.push("room");
-                }
+                channels.extend([ROOM, LOBBY].into_iter().filter(|_| rng.bool()));
                 let member = rng.choice(MEMBERS).filter(|_| rng.bool());
                 Role {
                     channels,
                     follows_state: rng.u8(..3) == 0,
                     member,
+                    is_counted: rng.u8(..3) == 0,
                     has_will: rng.bool(),
                     label: rng.choice(LABELS).filter(|_| rng.u8(..3) == 0),
                     limit: rng.choice(LIMITS).filter(|_| rng.bool()),
@@ -128,8 +148,15 @@ impl Episode {
             })
             .collect();
         // One client reads everything, and is always there.
-        let channels = [&CHANNELS[..], &["room"]].concat();
-        roles.push(Role { channels, follows_state: false, member: None, has_will: false, label: None, limit: None });
+        roles.push(Role {
+            channels: all_channels(),
+            follows_state: false,
+            member: None,
+            is_counted: false,
+            has_will: false,
+            label: None,
+            limit: None,
+        });
         let clients = roles.iter().map(|role| {
             let seen = Seen { channels: role.channels.clone(), follows_state: role.follows_state, ..Seen::default() };
             Client { seen, ..Client::default() }
@@ -211,18 +238,17 @@ impl Episode {
             _ => ("plain", "-", Retain::No),
         };
         let once = Some(self.rng.u8(..10)).filter(|_| kind == "plain" && self.rng.u8(..8) == 0);
-        self.publish_as(worker, channel, kind, key, retain, once);
+        let act = if once.is_none() && self.rng.u8(..4) == 0 { Act::Send } else { Act::Wait };
+        self.publish_as(worker, channel, kind, key, (retain, once, act));
     }
 
-    #[allow(clippy::too_many_arguments)]
     pub fn publish_as(
         &mut self,
         worker: usize,
         channel: &'static str,
         kind: &'static str,
         key: &'static str,
-        retain: Retain,
-        once: Option<u8>,
+        (retain, once, act): (Retain, Option<u8>, Act),
     ) -> String {
         let data = format!("{} {channel} {key}", self.events);
         let told = data.clone();
@@ -235,7 +261,8 @@ impl Episode {
             let publication =
                 Publication { channel: channel.as_bytes(), key: key_bytes, retain, once: once_key.as_bytes(), fields };
             let mut id = None;
-            let outcome = match worker.hub.publish(publication, Act::Wait, |made| id = Some(place(made))) {
+            let outcome = match worker.hub.publish(publication, act, |made| id = Some(place(made))) {
+                Ok(()) if act == Act::Send => Outcome::Sent,
                 Ok(()) => Outcome::Published(id.expect("an id")),
                 Err(error) => match error.code {
                     ErrorCode::Unavailable => Outcome::Refused,
@@ -275,12 +302,16 @@ impl Episode {
         let stream = Stream {
             client,
             member: role.member,
+            is_counted: role.is_counted,
+            data: self.rng.u8(..3),
             has_will: role.has_will,
             label: role.label,
             limit: role.limit,
             pushed: 0,
             asked: None,
+            began: None,
         };
+        let data = stream.data;
         self.trace.lock().expect("no panic").streams.insert(number, stream);
         self.clients[client].open(number, own);
         let last_id = self.clients[client].last_id.clone();
@@ -307,7 +338,10 @@ impl Episode {
                 members_of: None,
             };
             let mut handle = StreamHandle::open(opening).map_err(|(error, _)| error).expect("a reactor");
-            let presence = Presence { member: role.member.map(member), will: role.has_will.then(|| will(number)) };
+            let presence = Presence {
+                member: role.member.map(|id| member(id, data, role.is_counted)),
+                will: role.has_will.then(|| will(number)),
+            };
             let labels = role.label.iter().chain(&role.limit).map(|label| label.as_bytes().into()).collect();
             let access = Access { labels, asked_at, ..Access::default() };
             let request = SubscribeRequest {
@@ -331,7 +365,8 @@ impl Episode {
                 Err(_) => handle.close(Reason::Application), // as an application does that cannot serve the client
             }
             let mut trace = worker.trace.lock().expect("no panic");
-            trace.streams.get_mut(&number).expect("a stream").asked = Some((asked, Instant::now()));
+            let (stream, now) = (trace.streams.get_mut(&number).expect("a stream"), Instant::now());
+            (stream.asked, stream.began) = (Some((asked, now)), Some(now).filter(|_| !returns_later));
             let streams = if returns_later { &mut worker.in_handler } else { &mut worker.streams };
             streams.insert(number, handle);
         });

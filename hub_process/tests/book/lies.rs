@@ -1,7 +1,7 @@
 //! The book is tested by itself: a trace in which all rules hold, and for each rule at least one lie that the rule finds.
 
 use crate::rules::judge;
-use crate::trace::{Change, Item, Map, Outcome, Publish, Rest, Seen, Stream, Trace};
+use crate::trace::{Change, Item, Map, Outcome, Publish, Rest, Seen, Stream, Trace, COUNT, LASTING};
 use std::time::{Duration, Instant};
 
 /// A trace is written with one thing each millisecond.
@@ -35,7 +35,8 @@ impl Writer {
 
     fn open(&mut self, client: usize, number: u64, stream: Stream, after: &str) {
         let asked = Some((self.now(), self.now()));
-        self.trace.streams.insert(number, Stream { client, asked, ..stream });
+        let began = asked.map(|(_, answered)| answered);
+        self.trace.streams.insert(number, Stream { client, asked, began, ..stream });
         self.see(&[client], &Item::Opened { stream: number, after: after.into() });
     }
 
@@ -54,10 +55,11 @@ fn position(seq: u64) -> Item {
 }
 
 fn stream(member: Option<&'static str>, has_will: bool, label: Option<&'static str>) -> Stream {
-    Stream { client: 0, member, has_will, label, limit: None, pushed: 0, asked: None }
+    let (limit, pushed, asked, began) = (None, 0, None, None);
+    Stream { client: 0, member, is_counted: false, data: 0, has_will, label, limit, pushed, asked, began }
 }
 
-/// A hub with a file and one upgrade. Client 0 reads everything, client 1 is Ann with a will, client 2 is a page that follows
+/// A hub with a file and one upgrade. Client 0 reads everything, client 1 is Cid with a will, client 2 is a page that follows
 /// the state, client 3 is Bob, who comes back after the upgrade, and client 4 is ended by its label.
 fn truth() -> Trace {
     let seen =
@@ -86,12 +88,12 @@ fn truth() -> Trace {
     w.see(&[0], &position(0));
     w.open(2, 2, Stream { limit: Some("address"), ..stream(None, false, None) }, "");
     w.see(&[2], &position(0));
-    w.open(1, 3, stream(Some("ann"), true, None), "");
+    w.open(1, 3, stream(Some("cid"), true, None), "");
     w.see(&[1], &position(0));
-    w.see(&[0, 2], &event(1, "join", "ann"));
+    w.see(&[0, 2], &event(1, "join", "cid 0"));
     w.open(3, 4, stream(Some("bob"), true, None), "");
     w.see(&[3], &position(1));
-    w.see(&[0, 2], &event(2, "join", "bob"));
+    w.see(&[0, 2], &event(2, "join", "bob 0"));
     w.open(4, 5, stream(None, true, Some("user 1")), "");
     w.see(&[4], &position(2));
     let first = w.publish("a", "set", "x", 3);
@@ -110,13 +112,13 @@ fn truth() -> Trace {
     w.see(&[3], &position(4));
     w.see(&[1], &Item::Left);
     w.see(&[0, 2], &event(5, "will", "will 3"));
-    w.see(&[0, 2], &event(6, "leave", "ann"));
+    w.see(&[0, 2], &event(6, "leave", "cid"));
     let third = w.publish("a", "plain", "-", 7);
     w.see(&[0, 2, 3], &third);
     w.trace.clients[2].map =
-        [("a x", "3 a x"), ("room bob", "bob")].map(|(key, data)| (key.into(), data.into())).into();
+        [("a x", "3 a x"), ("room bob", "bob 0")].map(|(key, data)| (key.into(), data.into())).into();
     let fresh_map: Map = w.trace.clients[2].map.clone();
-    let (members, subscribers) = ([("bob".into(), 1)].into(), [("a", 3)].into());
+    let (members, subscribers) = ([("bob".into(), (1, "0".into()))].into(), [("a", 3)].into());
     w.trace.rest = Rest { members, open: vec![0, 2, 3], subscribers, fresh_map, free: vec!["address"] };
     writer.trace
 }
@@ -180,16 +182,22 @@ const LIES: &[Lie] = &[
         trace.clients[2].map.remove("a x");
     }),
     (11, "a member who has gone", |trace| {
-        trace.rest.members.insert("ann".into(), 1);
+        trace.rest.members.insert("cid".into(), (1, "0".into()));
     }),
     (11, "a page that lists somebody who has gone", |trace| {
-        trace.rest.fresh_map.insert("room ann".into(), "ann".into());
-        trace.clients[2].map.insert("room ann".into(), "ann".into());
+        trace.rest.fresh_map.insert("room cid".into(), "cid 0".into());
+        trace.clients[2].map.insert("room cid".into(), "cid 0".into());
     }),
-    (11, "a join without a leave", |trace| insert(trace, 0, event(2, "join", "ann"), is(1))),
+    (11, "a join without a leave", |trace| insert(trace, 0, event(2, "join", "cid"), is(1))),
+    (11, "data that are not the newest", |trace| trace.streams.get_mut(&6).expect("a stream").data = 1),
+    (11, "a change of a member who has gone", |trace| insert(trace, 0, event(8, "update", "cid 1"), is(7))),
+    (12, "a member who stays for longer leaves", |trace| {
+        trace.streams.get_mut(&3).expect("a stream").member = Some(LASTING);
+        insert(trace, 0, event(8, "leave", LASTING), is(7));
+    }),
     (12, "a member who is back in time joins again", |trace| {
         insert(trace, 0, event(8, "leave", "bob"), is(7));
-        insert(trace, 0, event(9, "join", "bob"), is(8));
+        insert(trace, 0, event(9, "join", "bob 0"), is(8));
     }),
     (13, "a will that is not published", |trace| {
         hide(trace, 0, is(5));
@@ -198,6 +206,9 @@ const LIES: &[Lie] = &[
     (13, "a will of an open stream", |trace| insert(trace, 0, event(8, "will", "will 6"), is(7))),
     (13, "a will of a client that is back in time", |trace| insert(trace, 0, event(8, "will", "will 4"), is(7))),
     (13, "a will twice", |trace| insert(trace, 0, event(8, "will", "will 3"), is(7))),
+    (14, "a member who is not counted", |trace| {
+        trace.rest.fresh_map.insert(COUNT.into(), "1".into());
+    }),
     (15, "a stream that was ended reads on", |trace| {
         insert(trace, 4, event(4, "plain", "4 a -"), is(3));
     }),

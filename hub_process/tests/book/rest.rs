@@ -1,14 +1,14 @@
 //! The end of an episode: all comes to rest, and the hub says who is there; then it may be drained.
 
 use crate::client::Client;
-use crate::episode::{Episode, AT_REST, CHANNELS, CLIENTS, LIMITS, WORKERS};
+use crate::episode::{all_channels, Episode, AT_REST, CHANNELS, CLIENTS, LIMITS, WORKERS};
 use crate::print_trace;
 use crate::rules;
 use crate::support::{is_eventually, stream_settings, tcp, topics, Asks};
 use crate::trace::{Change, Item, Map, Outcome, Place, Rest, MOST};
 use crate::world::Worker;
 use eventsource_xs::hub::{Retain, StartPoint, SubscribeRequest, Topic};
-use eventsource_xs::remote::CallConnection;
+use eventsource_xs::remote::{Act, CallConnection};
 use eventsource_xs::wire::Call;
 use std::time::{Duration, Instant};
 
@@ -52,7 +52,7 @@ impl Episode {
         let (mut data, mut found) = (String::new(), None::<Place>);
         while found.is_none() && Instant::now() < deadline {
             self.events += 1;
-            data = self.publish_as(0, channel, "plain", "-", Retain::No, None);
+            data = self.publish_as(0, channel, "plain", "-", (Retain::No, None, Act::Wait));
             self.world.workers[0].is_done_within(AT_REST);
             let trace = self.trace.lock().expect("no panic");
             let publish = trace.publishes.iter().rev().find(|publish| publish.data == data).expect("it was recorded");
@@ -122,7 +122,7 @@ impl Episode {
             self.read();
             let members = hub.members(b"room", None).expect("members").members;
             let text = |bytes: &[u8]| String::from_utf8(bytes.into()).expect("UTF-8");
-            let members = members.iter().map(|of| (text(&of.id), of.streams)).collect();
+            let members = members.iter().map(|of| (text(&of.id), (of.streams, text(&of.data.text)))).collect();
             let subscribers =
                 CHANNELS.map(|name| (name, hub.count(name.as_bytes()).expect("counts").subscribers)).into();
             let open = (0..CLIENTS).filter(|at| self.clients[*at].connection.is_some()).collect();
@@ -150,8 +150,7 @@ impl Episode {
         hub.open(opening, std::os::fd::AsFd::as_fd(&socket)).expect("a connection");
         drop(socket);
         page.open(number, own);
-        let names = [&CHANNELS[..], &["room"]].concat();
-        let topics_of = names.iter().map(|name| Topic::Channel(name.as_bytes().into())).collect();
+        let topics_of = all_channels().iter().map(|name| Topic::Channel(name.as_bytes().into())).collect();
         let request = SubscribeRequest { topics: topics_of, start: StartPoint::State, ..topics("a", None) };
         hub.subscribe(number, request).expect("a stream");
         let is_complete = |page: &Client| page.seen.items.iter().any(|(_, item)| matches!(item, Item::Position(_)));

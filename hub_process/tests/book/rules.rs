@@ -1,7 +1,9 @@
 //! The rules: what the manuals promise, judged by a trace. Each has a number, and cites the manual that promises it. A rule
 //! says what must be and what may be; between both is an excuse, which needs its cause in the trace.
 
-use crate::trace::{place, reported, Change, Item, Map, Outcome, Place, Publish, Seen, Stream, Trace, MOST};
+use crate::trace::{
+    member_of, place, reported, Change, Item, Map, Outcome, Place, Publish, Seen, Stream, Trace, COUNT, LASTING, MOST,
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
@@ -34,7 +36,8 @@ pub fn judge(trace: &Trace) -> Vec<Broken> {
         members_alternate(client, &mut broken);
     }
     maps_are_the_state(trace, &places, &mut broken);
-    members_are_the_streams(trace, &mut broken);
+    members_are_the_streams(trace, &places, &mut broken);
+    the_number_is_that_of_the_members(trace, &mut broken);
     joins_and_leaves_are_those_of_streams(trace, &places, &mut broken);
     wills_are_published_once(trace, &places, &mut broken);
     ended_streams_read_no_more(trace, &mut broken);
@@ -83,7 +86,8 @@ fn known_places(trace: &Trace, broken: &mut Vec<Broken>) -> Places {
     for client in &trace.clients {
         for (_, item) in located(client) {
             let Item::Event { id, name, data } = item else { continue };
-            let channel = channels.get(&**data).copied().unwrap_or("room");
+            let of_members = if name == "count" { "lobby" } else { "room" };
+            let channel = channels.get(&**data).copied().unwrap_or(of_members);
             let seen = place(id);
             let known = Known { channel: channel.into(), name: name.clone(), data: data.clone() };
             let there = places.entry(seen.clone()).or_insert_with(|| known.clone());
@@ -103,15 +107,20 @@ fn known_places(trace: &Trace, broken: &mut Vec<Broken>) -> Places {
 fn publishers_are_told_the_truth(trace: &Trace, places: &Places, broken: &mut Vec<Broken>) {
     let seen: BTreeSet<&str> = places.values().map(|known| &*known.data).collect();
     let mut last: HashMap<(usize, String), u64> = HashMap::new();
-    let mut keys: HashMap<(u8, &str), &Place> = HashMap::new();
+    let mut keys: HashMap<(u8, String), Place> = HashMap::new();
+    let place_of: HashMap<&str, &Place> = places.iter().map(|(place, known)| (&*known.data, place)).collect();
     for publish in &trace.publishes {
-        match &publish.outcome {
+        let outcome = match place_of.get(&*publish.data) {
+            Some(place) if publish.outcome == Outcome::Sent => Outcome::Published((*place).clone()),
+            _ => publish.outcome.clone(),
+        };
+        match &outcome {
             Outcome::Refused if seen.contains(&*publish.data) => {
                 fail(broken, 6, || format!("{} was refused, and a client received it", publish.data));
             }
             Outcome::Published(place) => {
                 if let Some(once) = publish.once {
-                    let first = *keys.entry((once, &place.0)).or_insert(place);
+                    let first = keys.entry((once, place.0.clone())).or_insert_with(|| place.clone());
                     if first != place {
                         fail(broken, 9, || format!("the key {once} has two events, at {first:?} and {place:?}"));
                     }
@@ -220,9 +229,12 @@ fn members_alternate(client: &Seen, broken: &mut Vec<Broken>) {
             Item::Opened { after, .. } if after.is_empty() => here.clear(),
             Item::Event { name, data, .. } if name == "join" || name == "leave" => {
                 let joins = name == "join";
-                if here.insert(data, joins) == Some(joins) {
+                if here.insert(member_of(data), joins) == Some(joins) {
                     fail(broken, 11, || format!("{name} of {data} twice"));
                 }
+            }
+            Item::Event { name, data, .. } if name == "update" && here.insert(member_of(data), true) == Some(false) => {
+                fail(broken, 11, || format!("{data} changes, and is not here"));
             }
             _ => {}
         }
@@ -241,19 +253,14 @@ fn maps_are_the_state(trace: &Trace, places: &Places, broken: &mut Vec<Broken>) 
             fail(broken, 10, || format!("a page has {:?}, and a new one {expected:?}", client.map));
         }
     }
-    let Some((epoch, _)) = places.keys().next_back() else { return };
+    let Some(epoch) = newest_epoch(trace, places) else { return };
     let seen: BTreeSet<&str> = places.values().map(|known| &*known.data).collect();
     let uncertain: BTreeSet<String> = trace
         .publishes
         .iter()
-        .filter(|of| of.outcome == Outcome::Unknown && !seen.contains(&*of.data))
+        .filter(|of| matches!(of.outcome, Outcome::Unknown | Outcome::Sent) && !seen.contains(&*of.data))
         .map(|of| format!("{} {}", of.channel, of.key))
         .collect();
-    let last = trace.publishes.iter().rev().find_map(|of| match &of.outcome {
-        Outcome::Published(place) => Some(&place.0),
-        _ => None,
-    });
-    let epoch = last.unwrap_or(epoch);
     let mut expected: BTreeMap<String, &str> = BTreeMap::new();
     for (_, known) in places.iter().filter(|(place, _)| place.0 == *epoch) {
         let key = known.data.split(' ').skip(1).take(2).collect::<Vec<_>>().join(" ");
@@ -263,7 +270,8 @@ fn maps_are_the_state(trace: &Trace, places: &Places, broken: &mut Vec<Broken>) 
             _ => {}
         }
     }
-    let found = fresh.iter().filter(|(key, _)| !key.starts_with("room ") && !uncertain.contains(*key));
+    let of_members = |key: &str| key.starts_with("room ") || key == COUNT;
+    let found = fresh.iter().filter(|(key, _)| !of_members(key) && !uncertain.contains(*key));
     let found: BTreeMap<String, &str> = found.map(|(key, data)| (key.clone(), &**data)).collect();
     expected.retain(|key, _| !uncertain.contains(key));
     if found != expected {
@@ -271,22 +279,66 @@ fn maps_are_the_state(trace: &Trace, places: &Places, broken: &mut Vec<Broken>) 
     }
 }
 
-/// Rule 11: the members at rest are those of the open streams, with their numbers of streams.
-fn members_are_the_streams(trace: &Trace, broken: &mut Vec<Broken>) {
-    let mut expected: BTreeMap<String, u32> = BTreeMap::new();
-    for client in &trace.rest.open {
-        if let Some(member) = trace.newest_stream(*client).and_then(|stream| stream.member) {
-            *expected.entry(member.into()).or_default() += 1;
-        }
+/// The streams at rest of members that are listed, or only counted.
+fn streams_of_members(trace: &Trace, is_counted: bool) -> impl Iterator<Item = (&'static str, &Stream)> {
+    let newest = trace.rest.open.iter().filter_map(|client| trace.newest_stream(*client));
+    newest.filter(move |stream| stream.is_counted == is_counted).filter_map(|stream| Some((stream.member?, stream)))
+}
+
+/// Rule 11: the members at rest are those of the open streams, with their numbers of streams, and one who stays for longer. A
+/// page shows the data that the hub has, and these are the newest.
+fn members_are_the_streams(trace: &Trace, places: &Places, broken: &mut Vec<Broken>) {
+    let mut expected: BTreeMap<&str, u32> = BTreeMap::new();
+    streams_of_members(trace, false).for_each(|(member, _)| *expected.entry(member).or_default() += 1);
+    let is_here = |(place, known): (&Place, &Known)| {
+        known.name == "join" && member_of(&known.data) == LASTING && Some(&place.0) == newest_epoch(trace, places)
+    };
+    let came = trace.streams.values().any(|stream| stream.member == Some(LASTING) && stream.asked.is_some());
+    if places.iter().any(is_here) || came && trace.rest.members.contains_key(LASTING) {
+        expected.entry(LASTING).or_default();
     }
-    if trace.rest.members != expected {
-        fail(broken, 11, || format!("the members are {:?}, and the streams {expected:?}", trace.rest.members));
+    let found: BTreeMap<&str, u32> = trace.rest.members.iter().map(|(id, (streams, _))| (&**id, *streams)).collect();
+    if found != expected {
+        fail(broken, 11, || format!("the members are {found:?}, and the streams {expected:?}"));
     }
-    let listed: BTreeSet<&str> = trace.rest.fresh_map.keys().filter_map(|key| key.strip_prefix("room ")).collect();
-    let expected: BTreeSet<&str> = expected.keys().map(|key| &**key).collect();
+    let in_room = |(key, data): (&String, &String)| Some((key.strip_prefix("room ")?.to_owned(), data.clone()));
+    let listed: Map = trace.rest.fresh_map.iter().filter_map(in_room).collect();
+    let expected: Map = trace.rest.members.iter().map(|(id, (_, data))| (id.clone(), format!("{id} {data}"))).collect();
     if listed != expected {
         fail(broken, 11, || format!("a new page lists {listed:?}, and the members are {expected:?}"));
     }
+    if trace.changes.iter().any(|(_, _, change)| matches!(change, Change::Cut | Change::Died)) {
+        return; // workers that reconnect subscribe their streams again, in an order of their own
+    }
+    for (id, (_, data)) in &trace.rest.members {
+        let of_member = |of: &&Stream| of.member == Some(id) && !of.is_counted;
+        let newest = streams_of_members(trace, false).map(|(_, of)| of).filter(of_member).max_by_key(|of| of.asked);
+        let Some(newest) = newest else { continue };
+        let began = newest.asked.map(|(from, _)| from);
+        let is_last = trace.streams.values().filter(of_member).all(|of| of.asked == newest.asked || of.began < began);
+        if is_last && *data != newest.data.to_string() {
+            fail(broken, 11, || format!("{id} has the data {data}, and the newest are {}", newest.data));
+        }
+    }
+}
+
+/// Rule 14 (EventSource::Presence, "LARGE ROOMS"): the number of members that a page was told last is that of the members.
+fn the_number_is_that_of_the_members(trace: &Trace, broken: &mut Vec<Broken>) {
+    let expected = streams_of_members(trace, true).map(|(member, _)| member).collect::<BTreeSet<_>>().len().to_string();
+    let pages = trace.rest.open.iter().map(|at| &trace.clients[*at]).filter(|page| page.channels.contains(&"lobby"));
+    let maps = pages.filter(|page| page.follows_state).map(|page| &page.map).chain([&trace.rest.fresh_map]);
+    for told in maps.map(|map| map.get(COUNT).map_or("0", |told| told)).filter(|told| *told != expected) {
+        fail(broken, 14, || format!("a page was told of {told} members, and {expected} are here"));
+    }
+}
+
+/// Returns the epoch of the last event.
+fn newest_epoch<'a>(trace: &'a Trace, places: &'a Places) -> Option<&'a String> {
+    let last = trace.publishes.iter().rev().find_map(|of| match &of.outcome {
+        Outcome::Published(place) => Some(&place.0),
+        _ => None,
+    });
+    last.or_else(|| Some(&places.keys().next_back()?.0))
 }
 
 /// The life of a stream as its client saw it.
@@ -367,11 +419,12 @@ fn joins_and_leaves_are_those_of_streams(trace: &Trace, places: &Places, broken:
         return; // whoever is here joins again, or stays, as the store says
     }
     let lives = lives(trace);
-    let members: BTreeSet<&str> = lives.iter().filter_map(|life| life.stream.member).collect();
+    let listed = || lives.iter().filter(|life| !life.stream.is_counted);
+    let members: BTreeSet<&str> = listed().filter_map(|life| life.stream.member).collect();
     for member in members {
         let mut spans = Vec::new();
         let mut most = 0;
-        for life in lives.iter().filter(|life| life.stream.member == Some(member)) {
+        for life in listed().filter(|life| life.stream.member == Some(member)) {
             match life.certain(trace) {
                 Some(span) => spans.push(span),
                 None => most += 1,
@@ -389,7 +442,12 @@ fn joins_and_leaves_are_those_of_streams(trace: &Trace, places: &Places, broken:
                 }
             }
         }
-        let joins = places.values().filter(|known| known.name == "join" && known.data == member).count();
+        let told =
+            |name: &str| places.values().filter(|known| known.name == name && member_of(&known.data) == member).count();
+        if member == LASTING && told("leave") > 0 {
+            fail(broken, 12, || format!("{member} leaves too early"));
+        }
+        let (joins, most) = (told("join"), if member == LASTING { 1 } else { most });
         if joins > most {
             fail(broken, 12, || format!("{member} joins {joins} times, and was away {most} times at most"));
         }

@@ -15,6 +15,8 @@ pub enum Outcome {
     Refused,
     /// The event may have been published.
     Unknown,
+    /// The publisher did not wait for an answer.
+    Sent,
 }
 
 /// One publish.
@@ -73,16 +75,26 @@ pub struct Seen {
     pub map: Map,
 }
 
+/// The member that stays longer than an episode.
+pub const LASTING: &str = "ann";
+
 /// The most streams of a limit.
 pub const MOST: usize = 3;
 
 pub type Map = BTreeMap<String, String>;
+
+/// The key of the number of members in a [`Map`].
+pub const COUNT: &str = "lobby members";
 
 /// What an application knows of a stream.
 #[derive(Clone, Debug)]
 pub struct Stream {
     pub client: usize,
     pub member: Option<&'static str>,
+    /// True if the member is only counted.
+    pub is_counted: bool,
+    /// The data of the member.
+    pub data: u8,
     pub has_will: bool,
     pub label: Option<&'static str>,
     /// The limit by which it is counted.
@@ -91,6 +103,8 @@ pub struct Stream {
     pub pushed: u64,
     /// The worker asked the hub to subscribe it in this time.
     pub asked: Option<(Instant, Instant)>,
+    /// When that had taken effect at the latest: its handler has returned.
+    pub began: Option<Instant>,
 }
 
 /// Something that happens to the hub.
@@ -113,8 +127,8 @@ pub enum Change {
 /// The state of the hub when nothing happens any more.
 #[derive(Clone, Debug, Default)]
 pub struct Rest {
-    /// The members and their numbers of streams.
-    pub members: BTreeMap<String, u32>,
+    /// The members, their numbers of streams, and their data.
+    pub members: BTreeMap<String, (u32, String)>,
     /// The clients whose streams are open.
     pub open: Vec<usize>,
     /// The subscribers of each channel, as the hub counts them.
@@ -165,4 +179,9 @@ pub fn place(id: &str) -> Place {
 /// Returns the number through which a client with this id needs no gap; 0 if it still needs one.
 pub fn reported(id: &str) -> Option<u64> {
     id.split('-').nth(2).and_then(|number| number.parse().ok())
+}
+
+/// Returns the member of a join, an update or a leave.
+pub fn member_of(data: &str) -> &str {
+    data.split(' ').next().unwrap_or_default()
 }

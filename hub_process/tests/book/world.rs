@@ -18,7 +18,7 @@ use std::process::{Child, Command};
 use std::sync::mpsc::{channel, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a call of a worker may take, also while no process serves the hub.
 const CALL: Duration = Duration::from_millis(400);
@@ -58,7 +58,11 @@ impl Worker {
 
     /// Lets all handlers return.
     pub fn return_from_handlers(&mut self) {
-        self.in_handler.values_mut().for_each(StreamHandle::leave_handler);
+        for (number, stream) in &mut self.in_handler {
+            stream.leave_handler();
+            let mut trace = self.trace.lock().expect("no panic");
+            trace.streams.get_mut(number).expect("a stream").began = Some(Instant::now());
+        }
         self.streams.append(&mut self.in_handler);
     }
 
