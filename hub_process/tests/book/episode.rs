@@ -265,7 +265,8 @@ impl Episode {
                 Ok(()) if act == Act::Send => Outcome::Sent,
                 Ok(()) => Outcome::Published(id.expect("an id")),
                 Err(error) => match error.code {
-                    ErrorCode::Unavailable => Outcome::Refused,
+                    // A worker of another version is refused.
+                    ErrorCode::Unavailable | ErrorCode::Refused => Outcome::Refused,
                     ErrorCode::Unknown | ErrorCode::Timeout => Outcome::Unknown,
                     other => panic!("{other:?}: {error}"),
                 },
@@ -465,6 +466,28 @@ impl Episode {
         self.record(from, change);
     }
 
+    /// Upgrades the process to a program of another protocol, and back. Workers have to restart for each.
+    fn change_protocol(&mut self) {
+        let from = Instant::now();
+        for version in [VERSION + 1, VERSION] {
+            let began = Instant::now();
+            let mut upgrade = self.world.begin_upgrade(Some(version));
+            while let Some((_, gate)) = upgrade.next_phase() {
+                self.step();
+                pass(gate, true);
+            }
+            assert!(upgrade.wait(), "an upgrade to version {version}");
+            self.record(began, Change::Upgraded);
+            for _ in 0..self.rng.usize(..8) {
+                self.step();
+            }
+        }
+        for worker in &self.world.workers {
+            worker.act(Worker::begin_anew);
+        }
+        self.record(from, Change::Cut);
+    }
+
     /// Runs the steps.
     pub fn run(&mut self) {
         let has_deaths = self.rng.u8(..3) == 0;
@@ -477,6 +500,7 @@ impl Episode {
             match self.rng.u8(..10) {
                 0 if has_deaths => self.die(true),
                 1 if has_deaths => self.die(false),
+                2 if self.rng.bool() => self.change_protocol(),
                 2..=8 => {
                     self.upgrade();
                     if self.rng.u8(..4) == 0 {
