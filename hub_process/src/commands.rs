@@ -39,7 +39,7 @@ pub fn check_state(version: u32) -> Result<(), Box<dyn Error>> {
         return Err(format!("this program reads states of version {HANDOVER}, not {version}").into());
     }
     let file = HandedOver::read(io::stdin().as_fd().try_clone_to_owned()?.into())?;
-    let length = usize::try_from(file.len()?)?;
+    let length = usize::try_from(file.size()?)?;
     if length > 0 {
         let handed = file.others();
         process_of(&handed)?;

@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(seqs, [1, 2]);
         assert!(matches!(*handed.others(), [Handover::History(_)]));
         drop(paused);
-        for length in (1..handed.len().expect("a file")).rev() {
+        for length in (1..handed.size().expect("a file")).rev() {
             file.set_len(length).expect("a file");
             match HandedOver::read(file.try_clone().expect("a descriptor")) {
                 Ok(cut) => assert!(cut.others().len() <= 1, "whole messages"),

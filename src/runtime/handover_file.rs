@@ -136,7 +136,7 @@ impl HandedOver {
     }
 
     /// Returns the number of bytes in the file.
-    pub fn len(&self) -> io::Result<u64> {
+    pub fn size(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
 
