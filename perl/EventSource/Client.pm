@@ -165,7 +165,7 @@ sub _of_source {
     my $content = $SETTINGS->string(content => $given{content});
 
     if (defined $given{json}) {
-        $content = JSON::MaybeXS->new(utf8 => 1, allow_nonref => 1, canonical => 1)->encode($given{json});
+        utf8::encode($content = $SETTINGS->json($given{json}));
         @headers = ('Content-Type' => 'application/json', @headers);
     }
     $SETTINGS->refuse(content => 'content has a character above U+00FF; encode it first')

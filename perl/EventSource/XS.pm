@@ -150,6 +150,7 @@ dispatches no event; C<id> and C<retry> count all the same.
 
 Any structure, sent as data. C<undef> is C<null>. Not together with C<data> or C<bytes>. An object is what its C<TO_JSON>
 returns, the number of a L<Math::BigInt> or L<Math::BigFloat>, or the string that it overloads; any other one throws C<invalid>.
+So does a number that is infinite or NaN, because JSON has no such number.
 
 =item event
 

@@ -21,6 +21,8 @@ use Testing::PlainFormatter qw(plain_format_event);
     sub TO_JSON { return ${$_[0]} }
 }
 
+my $INFINITE = 9**9**9;
+
 my @BLOCKS = (
     ['data'                      => [data => 'foo'],         "data: foo\n\n"],
     ['no data is not empty data' => [data => ''],            "data: \n\n"],
@@ -51,6 +53,10 @@ my @BLOCKS = (
     ['json'                       => [json => {text => "é\n"}], qq({"text":"\xC3\xA9\\n"})],
     ['json of undef'              => [json => undef],           'null'],
     ['json of a string'           => [json => 'x'],             '"x"'],
+    [
+        'json of words for numbers' => [json => ['inf', '-Infinity', 'NaN', ',nan', ':inf', undef]],
+        '["inf","-Infinity","NaN",",nan",":inf",null]'
+    ],
     [
         'json of numbers as objects' => [json => [map { Math::BigInt->new($_) } 5, 0, -7, '9' x 30]],
         '[5,0,-7,' . '9' x 30 . ']'
@@ -100,6 +106,16 @@ my @REFUSED = (
         'json: an object of Other has no method TO_JSON, and no string'
     ],
     ['no number in json' => [json => Math::BigInt->bnan], 'json: NaN is not a number that JSON has'],
+    (
+        map { ["an infinite number in json, $_->[0]" => [json => $_->[1]], 'json: Inf is not a number that JSON has'] }
+            ['alone' => $INFINITE],
+        ['in an array'       => [1, $INFINITE]],
+        ['in a hash'         => {a => undef, b => {c => $INFINITE}}],
+        ['of an object'      => ToJSON->new([$INFINITE])],
+        ['next to an object' => [Overloads->new('x'), $INFINITE]],
+    ),
+    ['a negative infinite number in json' => [json => -$INFINITE], 'json: -Inf is not a number that JSON has'],
+    ['NaN in json' => [json => [$INFINITE - $INFINITE]],           'json: NaN is not a number that JSON has'],
     [
         'an odd number of arguments' => [data => 1, 'id'],
         'format_event takes a hash reference, or names and values in pairs'
@@ -116,6 +132,30 @@ for my $row (@REFUSED) {
     my $got = eval { format_event(@$args) };
     is $@,   "EventSource::XS: $why at $file line $line.\n", "$name is refused at the caller's line";
     is $got, undef,                                          "$name: nothing is returned";
+}
+
+# The JSON modules write such numbers in other ways. JSON::MaybeXS takes the first module that it can load.
+for my $module (qw(Cpanel::JSON::XS JSON::XS JSON::PP)) {
+    my @missing =
+        $module eq 'JSON::PP' ? qw(Cpanel/JSON/XS.pm JSON/XS.pm) : $module eq 'JSON::XS' ? 'Cpanel/JSON/XS.pm' : ();
+    my $program = <<'PROGRAM';
+BEGIN { @INC{@ARGV} = () }
+use EventSource::XS::Settings;
+my $settings = EventSource::XS::Settings->new('M');
+my $infinite = 9**9**9;
+print "$JSON::MaybeXS::JSON_Class\n";
+print +(eval { $settings->json($_) } // $@ =~ s/ at .*//sr), "\n"
+    for $infinite, [1, -$infinite], {a => $infinite - $infinite, b => undef}, ['inf', ':nan', ',null', undef];
+PROGRAM
+    open my $output, '-|', $^X, (map { "-I$_" } @INC), '-e', $program, @missing or die "perl: $!";
+    chomp(my ($class, @got) = <$output>);
+    close $output;
+SKIP: {
+        skip "$module is not installed" => 1 if $class ne $module;
+        my @refused = map { "M: json: $_ is not a number that JSON has" } qw(Inf -Inf NaN);
+        is_deeply \@got, [@refused, '["inf",":nan",",null",null]'],
+            "$module: numbers that JSON lacks are refused, not words";
+    }
 }
 
 subtest 'json becomes one line of data' => sub {

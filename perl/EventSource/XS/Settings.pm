@@ -30,9 +30,15 @@ my %has_warned;
 my $MAX_WARNINGS = 1000;
 
 my @JSON    = (utf8 => 0, allow_nonref => 1, allow_blessed => 0);
-my $PLAIN   = JSON::MaybeXS->new(@JSON);                            # refuses every object
 my $JSON    = __PACKAGE__->encoder(canonical => 1);
 my $DEEPEST = 511;
+
+# Refuses every object, and writes Inf and NaN for numbers that JSON lacks. Cpanel::JSON::XS writes null for them otherwise.
+# A search for a fixed string is the fastest one, so the words are written here as the module writes them.
+my $PLAIN = JSON::MaybeXS->new(@JSON);
+$PLAIN->stringify_infnan(2) if $PLAIN->can('stringify_infnan');
+my ($INF, $NAN) = map { my $word = $PLAIN->encode($_) =~ s/\A-//r; qr/(?<![^-\[:,])$word/ } 9**9**9, 9**9**9 - 9**9**9;
+my $IS_NULL = $JSON->encode(9**9**9) eq 'null';
 
 sub new {
     my ($class, $module, %option) = @_;
@@ -114,14 +120,16 @@ sub is_seconds {
 
 # Return the text of JSON for the field json of an event, in characters. Throw an exception if there is none, for code or a
 # structure that contains itself, for example. Takes an encoder where the names need not be in an order. JSON modules differ in
-# objects without TO_JSON: some refuse all of them, and Cpanel::JSON::XS writes null for many without a word.
+# objects without TO_JSON: some refuse all of them, and Cpanel::JSON::XS writes null for many without a word. And no module
+# refuses a number that is infinite or NaN.
 sub json {
     return $_[1]->text if ref $_[1] eq 'EventSource::XS::JSONText';
     my $encoder = $_[2] || $JSON;
     my $text    = eval { $encoder->encode($_[1]) };    # each push of json pays for this: no copies
-    return $text if defined $text && index($text, 'null') < 0;
+    return $text if defined $text && index($text, 'null') < 0 && ($IS_NULL || $text !~ $INF && $text !~ $NAN);
     local ($@, $SIG{__DIE__});
-    return $text if defined $text && eval { $PLAIN->encode($_[1]); 1 };
+    my $plain = defined $text ? eval { $PLAIN->encode($_[1]) } : undef;
+    return $text if defined $plain && $plain !~ $INF && $plain !~ $NAN;
     $text = eval { $encoder->encode(_without_objects($_[1], 0)) };
     return $text if defined $text;
     return $_[0]->refuse(json => 'json: ' . EventSource::XS::Reason->message_of($@));
@@ -341,13 +349,14 @@ sub _quoted {
 }
 
 # A structure for JSON with the values of its objects: what TO_JSON returns, the number of a Math::BigInt or the like, or the
-# string of one that overloads "" or 0+. Dies of any other object.
+# string of one that overloads "" or 0+. Dies of any other object, and of a number that JSON lacks.
 sub _without_objects {
     my ($value, $depth) = @_;
     no warnings 'recursion';
-    die "the structure is too deep\n"                         if $depth > $DEEPEST;
-    return $value                                             if !ref $value || JSON::MaybeXS::is_bool($value);
-    return [map { _without_objects($_, $depth + 1) } @$value] if ref $value eq 'ARRAY';
+    die "the structure is too deep\n"            if $depth > $DEEPEST;
+    die "$value is not a number that JSON has\n" if !ref $value && $PLAIN->encode($value) =~ /\A-?(?:inf|nan)/i;
+    return $value                                if !ref $value || JSON::MaybeXS::is_bool($value);
+    return [map { _without_objects($_, $depth + 1) } @$value]                      if ref $value eq 'ARRAY';
     return {map { $_ => _without_objects($value->{$_}, $depth + 1) } keys %$value} if ref $value eq 'HASH';
     return $value                                                                  if !blessed $value;
     return _without_objects($value->TO_JSON, $depth + 1)                           if $value->can('TO_JSON');
