@@ -66,7 +66,8 @@ pub fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         None => begin(arguments)?,
         Some(number) => arrival::resume(arguments, number)?,
     };
-    while !server.control.ends {
+    // The streams that were handed over are taken over first, so that they end as all others do.
+    while !server.control.ends || server.arrival.is_waiting() {
         server.turn()?;
     }
     server.shut_down();
@@ -211,9 +212,8 @@ impl Server {
         if let Some(upgrading) = self.control.take_upgrade(|asked| may_begin || now >= asked + BEGIN_WITHIN) {
             self.upgrade(&upgrading);
         }
-        if let Some(wanted) =
-            self.wanted.take_if(|_| !self.arrival.is_waiting() && self.control.upgrade_asked().is_none())
-        {
+        let may_restart = !self.control.ends && !self.arrival.is_waiting() && self.control.upgrade_asked().is_none();
+        if let Some(wanted) = self.wanted.take_if(|_| may_restart) {
             self.restart(&wanted);
         }
         if self.current.handle().is_some_and(|hub| hub.is_dead()) {

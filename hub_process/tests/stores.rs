@@ -373,6 +373,19 @@ fn requests_that_come_while_a_hub_restarts_wait_for_its_store() {
 }
 
 #[test]
+fn a_process_that_is_stopped_does_not_restart_for_a_worker_that_comes_at_the_same_time() {
+    let scene = Scene::new();
+    let mut job = scene.client_with(NamedSettings::default());
+    let (pid, mut worker) = (job.welcome().pid, connect(&scene));
+    job.describe().expect("an answer"); // the process has accepted the worker
+    signal(pid, Signal::STOP);
+    greet(&mut worker, &scene, in_file(&scene).into());
+    signal(pid, Signal::TERM);
+    signal(pid, Signal::CONT); // it finds both at once
+    gone(pid);
+}
+
+#[test]
 fn a_worker_with_another_store_waits_until_those_of_before_have_left_also_while_the_process_is_upgraded() {
     for is_upgraded in [false, true] {
         let scene = Scene::new();

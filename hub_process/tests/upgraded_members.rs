@@ -6,7 +6,7 @@
 mod support;
 
 use eventsource_xs::event::{EventName, Field, Text, Unsequenced};
-use eventsource_xs::hub::{Announcement, MemberRequest, Presence, Retain, Statement, SubscribeRequest};
+use eventsource_xs::hub::{Announcement, MemberRequest, Presence, Retain, StartPoint, Statement, SubscribeRequest};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::remote::{upgrade, CallConnection};
 use eventsource_xs::stream::Settings;
@@ -18,8 +18,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 use support::{
-    event, eventually, follow, in_file, read_event, settings, stream_settings, tcp, topics, write_script, Asks, Scene,
-    PROGRAM,
+    event, eventually, follow, gone, in_file, read_event, read_to_end, settings, signal, stream_settings, tcp, topics,
+    write_script, Asks, Scene, Signal, PROGRAM,
 };
 
 /// A program that becomes the real one when it is told to.
@@ -158,6 +158,30 @@ fn the_wills_of_clients_that_leave_while_the_new_program_begins_are_published_in
         let expected: Vec<String> = ids.iter().flat_map(|id| [format!("will {id}"), format!("leave {id}")]).collect();
         assert_eq!(room.told(), expected);
         drop(stays);
+    });
+}
+
+#[test]
+fn a_process_that_is_stopped_while_its_new_program_begins_ends_the_streams_in_order() {
+    Room::each(|mut room| {
+        let gate = Gate::new(&room.scene);
+        let ids: Vec<String> = (0..8).map(|number| format!("m{number}")).collect();
+        let clients: Vec<TcpStream> = ids.iter().map(|id| room.enter("news", id, id, LONG)).collect();
+        read_event(&mut room.page, "m7");
+        let welcome = room.worker.welcome().clone();
+        gate.upgrade(&room.scene, || signal(welcome.pid, Signal::TERM));
+        for mut client in clients {
+            let text = read_to_end(&mut client);
+            assert!(text.contains("retry: "), "{text}");
+        }
+        gone(welcome.pid);
+        let is_stored = welcome.settings.store != settings().store;
+        room.worker = room.scene.client_with(welcome.settings);
+        let all = SubscribeRequest { start: StartPoint::Oldest, ..topics("room", None) };
+        room.page = follow(&mut room.worker, 1, all);
+        let told = room.told();
+        let wills: Vec<_> = told.iter().filter_map(|told| told.strip_prefix("will ")).collect();
+        assert_eq!(wills, if is_stored { ids } else { Vec::new() });
     });
 }
 
