@@ -5,8 +5,8 @@ mod support;
 
 use eventsource_xs::event::{EventId, EventName, Field, Text, Unsequenced};
 use eventsource_xs::hub::{
-    Announcement, ChannelSettings, MemberRequest, OnSlow, OtherStart, Presence, Publication, Retain, StartPoint,
-    Statement, SubscribeRequest, Topic,
+    Access, Announcement, ChannelSettings, EndRequest, MemberRequest, OnSlow, OtherStart, Poll, PollReason, Presence,
+    Publication, Retain, StartPoint, Statement, SubscribeRequest, Topic,
 };
 use eventsource_xs::log::Bounds;
 use eventsource_xs::remote::{upgrade, CallConnection, Place, Start};
@@ -667,6 +667,59 @@ fn an_upgrade_keeps_what_a_hub_remembers() {
     let refused =
         CallConnection::connect(&Scene::start(), &scene.place, Some(settings.into())).expect_err("other settings");
     assert!(refused.to_string().starts_with("opaque_ids differs"), "{refused}");
+}
+
+/// The subscription of a client that polls, and waits for so many seconds.
+fn poll(channel: &str, after: &str, wait: u64) -> SubscribeRequest {
+    let poll = Some(Poll { wait: Duration::from_secs(wait), reason: PollReason::Mute });
+    let access = Access { labels: vec![b"user/7"[..].into()], poll, ..Access::default() };
+    SubscribeRequest { access, ..topics(channel, Some(after)) }
+}
+
+#[test]
+fn a_client_between_two_polls_is_told_not_to_come_back_if_an_upgrade_or_a_restart_lies_between() {
+    let end = |worker: &mut CallConnection| {
+        let labels = vec![b"user/7"[..].into()];
+        worker
+            .call(&Call::EndStreams(EndRequest { labels, finishes: true, ..EndRequest::default() }))
+            .expect("a number")
+    };
+    for (is_stored, ends_before, restarts) in [false, true].into_iter().flat_map(|is_stored| {
+        [(true, false), (false, false), (true, true), (false, true)]
+            .map(|(before, restarts)| (is_stored, before, restarts))
+    }) {
+        let scene = Scene::new();
+        let settings = if is_stored { in_file(&scene) } else { settings() };
+        let mut worker = scene.client_with(settings.clone());
+        let first = worker.publish(&event("news", "one")).expect("an id");
+        let mut answered = follow(&mut worker, 1, poll("news", &first, 60));
+        let second = worker.publish(&event("news", "two")).expect("an id");
+        assert!(read_to_end(&mut answered).contains("data: two\n"));
+        let mut cut = follow(&mut worker, 2, poll("quiet", &first, 60));
+        let pid = worker.welcome().pid;
+        if ends_before {
+            end(&mut worker);
+        }
+        if restarts {
+            drop(worker);
+            let hub = eventsource_xs::hub::Settings { on_slow: OnSlow::Latest, ..settings.hub };
+            worker = eventually_alone(&scene, &HubSettings { hub, ..settings });
+        } else {
+            scene.upgrade();
+        }
+        assert_eq!(worker.welcome().pid, pid);
+        assert_eq!(read_to_end(&mut cut).contains("finish"), ends_before);
+        if !ends_before {
+            end(&mut worker);
+            let mut next = follow(&mut worker, 3, poll("quiet", &first, 0));
+            assert!(read_to_end(&mut next).contains("eventsource-finished"), "the upgrade has cut it");
+        }
+        let mut next = follow(&mut worker, 4, poll("news", &second, 0));
+        let text = read_to_end(&mut next);
+        assert!(text.contains("eventsource-finished"), "{is_stored} {ends_before} {restarts}: {text}");
+        let mut later = follow(&mut worker, 5, poll("news", &second, 0));
+        assert!(!read_to_end(&mut later).contains("finished"), "it is told once");
+    }
 }
 
 #[test]

@@ -8,8 +8,8 @@
 //! fails when one of them changes. A process that does not know a call of a later build refuses it, and names its version.
 
 use super::{
-    ChannelCounts, ChannelPage, Counts, EndRequest, Evictions, Hub, MemberInfo, MemberPage, MemberUpdate, Members,
-    StoreStatus, Ticket, TicketOutcome, COUNT_KEY,
+    ChannelCounts, ChannelPage, Counts, EndRequest, EndedPoll, Evictions, Hub, MemberInfo, MemberPage, MemberUpdate,
+    Members, StoreStatus, Ticket, TicketOutcome, COUNT_KEY,
 };
 use crate::event::Framing;
 use crate::histogram::{Histogram, Times};
@@ -294,6 +294,8 @@ pub enum Question {
         /// True if a refusal is counted: it is not if the application is asked, which opens the ticket again.
         counts_refusal: bool,
     },
+    /// Has the hub remember a poll that has ended with another program.
+    ResumePoll(Box<EndedPoll>),
 }
 
 impl Question {
@@ -366,6 +368,10 @@ impl Hub {
                 _ => Reply::Done, // the hub is not asked
             },
             Question::TakeEvictions => return Answer::Evictions(self.take_evictions()),
+            Question::ResumePoll(poll) => {
+                self.resume_poll(*poll, now);
+                Reply::Done
+            }
             Question::Admit { ticket, counts_refusal } => {
                 let is_accepted = self.readers.reserve_all(&ticket.limits, now);
                 if is_accepted || counts_refusal {

@@ -164,7 +164,7 @@ pub use presence::{
     channel_of_kept, number_of_members, Announcement, KeptMember, MemberData, MemberRequest, MemberUpdate, Presence,
     PresenceChange, Statement, COUNT_KEY,
 };
-pub use readers::polls::POLL_LINGER;
+pub use readers::polls::{EndedPoll, POLL_LINGER};
 pub use readers::stream_limits::RESERVED;
 pub use readers::{
     is_counted, EndRequest, EndRequests, Readers, FINISH_BLOCK, LONGEST_ANSWER, MAX_LABELS, MAX_LABEL_BYTES,

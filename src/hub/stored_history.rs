@@ -188,6 +188,11 @@ impl Hub {
         self.stored.as_deref().map_or(false, |stored| stored.is_shared)
     }
 
+    /// Returns true if a store has the hub's history.
+    pub fn has_store(&self) -> bool {
+        self.stored.is_some()
+    }
+
     /// Returns the sequence number of the last event that was published, or of the last one of the history.
     pub fn last_seq(&self) -> u64 {
         self.logs.last_seq

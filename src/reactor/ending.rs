@@ -218,8 +218,7 @@ impl<I: Io> Reactor<I> {
             self.buffer_non_event(id, position);
         }
         if let Some((hub, cursor)) = self.hub_and_cursor(id) {
-            let (last_seq, seq) = cursor.place();
-            hub.record_poll_end(id, last_seq, seq, now);
+            hub.record_poll_end(id, cursor, now);
         }
         self.end_without_logs(id);
     }

@@ -10,7 +10,7 @@ use super::stream_record::{Buffering, StreamRecord};
 use super::{HubId, Io, Reactor, StreamId};
 use crate::compression::{Alone, Body};
 use crate::event::retry_line;
-use crate::hub::{Hub, SubscribeRequest};
+use crate::hub::{EndedPoll, Hub, SubscribeRequest};
 use crate::stream::{Settings, Stream};
 use std::time::Instant;
 
@@ -65,6 +65,15 @@ impl<I: Io> Reactor<I> {
     /// Returns the hub with this number.
     pub fn hub(&self, hub: HubId) -> Option<&Hub> {
         self.hubs.get(hub)
+    }
+
+    /// Returns the polls of a hub whose clients come back to another program.
+    pub fn handed_polls(&self, hub: HubId, now: Instant) -> impl Iterator<Item = EndedPoll> + '_ {
+        let place_of = move |id: StreamId| {
+            let record = self.records.get(id.slot as usize)?.as_ref()?;
+            Some((&record.subscription.as_deref()?.cursor, record.stream.settings().retry))
+        };
+        self.hub(hub).into_iter().flat_map(move |hub| hub.handed_polls(place_of, now))
     }
 
     /// Calls a function with each stream that has a socket, in the order in which they have begun, and with the subscription

@@ -82,7 +82,7 @@ impl EventLoop {
     }
 
     /// Hands over what the reactor holds, and waits until it is to continue.
-    fn pause(&mut self, Pause { mut file, history, may_continue, stopped, has_more, done, resumed, .. }: Pause) {
+    fn pause(&mut self, Pause { mut file, hub, may_continue, stopped, has_more, done, resumed, .. }: Pause) {
         while stopped.send(()).is_ok() {
             match has_more.recv() {
                 Ok(true) => self.take_last_commands(),
@@ -92,8 +92,8 @@ impl EventLoop {
         }
         let now = Instant::now();
         file.at = now;
-        if let Some(hub) = history {
-            file.add_history(&self.reactor, hub);
+        if let Some(hub) = hub {
+            file.add_hub(&self.reactor, hub);
         }
         self.reactor.hand_over(may_continue, now, |id, handed, request| file.add_stream(id, handed, request));
         if done.send(file).is_ok() {

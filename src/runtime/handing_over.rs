@@ -26,13 +26,13 @@ pub struct Paused {
     _resumes: Sender<()>,
 }
 
-/// Stops the reactor, and appends its streams and the history of a hub. `may_continue` says whether the program speaks the same
+/// Stops the reactor, and appends its streams and what a hub remembers. `may_continue` says whether the program speaks the same
 /// version of the protocol: otherwise all streams end. `take_reports` takes what the reactor has reported, and says whether it
 /// has published something because of that. The caller opens no stream and publishes nothing else meanwhile. Fails with
 /// `Unavailable` or `Timeout`.
 pub fn pause(
     file: HandoverFile,
-    history: Option<&ReactorHub>,
+    hub: Option<&ReactorHub>,
     may_continue: bool,
     take_reports: impl FnMut() -> bool,
 ) -> Result<(HandoverFile, Paused), Failure> {
@@ -41,21 +41,21 @@ pub fn pause(
         let process = lock_process();
         Arc::clone(process.running().ok_or_else(no_answer)?)
     };
-    pause_reactor(&reactor, file, history, may_continue, take_reports)
+    pause_reactor(&reactor, file, hub, may_continue, take_reports)
 }
 
 fn pause_reactor(
     reactor: &ReactorHandle,
     file: HandoverFile,
-    history: Option<&ReactorHub>,
+    hub: Option<&ReactorHub>,
     may_continue: bool,
     mut take_reports: impl FnMut() -> bool,
 ) -> Result<(HandoverFile, Paused), Failure> {
-    let history = history.map(|hub| hub.number);
+    let hub = hub.map(|hub| hub.number);
     let ((done, answer), (stopped, has_stopped), (more, has_more)) = (bounded(1), bounded(1), bounded(1));
     let (resumes, resumed) = bounded(0);
     let until = Instant::now() + SENDING;
-    let pause = Pause { file: Box::new(file), history, may_continue, until, stopped, has_more, done, resumed };
+    let pause = Pause { file: Box::new(file), hub, may_continue, until, stopped, has_more, done, resumed };
     reactor.send_queued(Queued::Pause(Box::new(pause)));
     let mut has_published = true;
     while has_published {

@@ -1,7 +1,7 @@
 //! The file with what is handed over to another program. It is written in pieces, and its history is read one entry at a time,
 //! so that neither program needs memory for all of it.
 
-use crate::hub::SubscribeRequest;
+use crate::hub::{EndedPoll, Hub, SubscribeRequest};
 use crate::reactor::{Handed, HubId, Io, Reactor, StreamId};
 use crate::wire::{Handover, Open};
 use rustix::fd::{AsRawFd, OwnedFd};
@@ -65,9 +65,24 @@ impl HandoverFile {
         self.bytes.clear();
     }
 
-    /// Appends the history of a hub.
-    pub(super) fn add_history<I: Io>(&mut self, reactor: &Reactor<I>, hub: HubId) {
-        let hub = some_or!(reactor.hub(hub), return);
+    /// Appends what a hub remembers: its history, unless a store has that, and the polls whose clients come back.
+    pub(super) fn add_hub<I: Io>(&mut self, reactor: &Reactor<I>, id: HubId) {
+        if let Some(hub) = reactor.hub(id).filter(|hub| !hub.has_store()) {
+            self.add_history(hub);
+        }
+        for EndedPoll { until, reads, seqs, is_finished } in reactor.handed_polls(id, self.at) {
+            self.add(&Handover::EndedPoll {
+                topics: reads.topics,
+                labels: reads.access.labels,
+                from: *seqs.start(),
+                through: *seqs.end(),
+                rest: until.saturating_duration_since(self.at),
+                is_finished,
+            });
+        }
+    }
+
+    fn add_history(&mut self, hub: &Hub) {
         let mut history = hub.history();
         let evicted = std::mem::take(&mut history.evicted);
         self.add(&Handover::History(history.into()));

@@ -65,8 +65,8 @@ impl Queued {
 pub(crate) struct Pause {
     /// Takes what the reactor hands over.
     pub(super) file: Box<HandoverFile>,
-    /// The hub whose history that is.
-    pub(super) history: Option<HubId>,
+    /// The hub that continues.
+    pub(super) hub: Option<HubId>,
     /// True if streams may continue.
     pub(super) may_continue: bool,
     /// The time until which streams are sent what they can be before.

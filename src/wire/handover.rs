@@ -11,11 +11,11 @@ use super::request::Open;
 use super::settings::NamedSettings;
 use super::show_channel::ShowChannel;
 use super::Malformed;
-use crate::hub::{EndRequest, HandedMember, History, KeptMember, Presence, Retain, SubscribeRequest};
+use crate::hub::{EndRequest, HandedMember, History, KeptMember, Presence, Retain, SubscribeRequest, Topic};
 use std::time::Duration;
 
 /// The version of what is handed over between programs of all versions of the protocol.
-pub const HANDOVER: u32 = 41;
+pub const HANDOVER: u32 = 42;
 
 messages! {
     /// A part of what is handed over.
@@ -130,6 +130,21 @@ messages! {
         17 Machine {
             /// The name.
             name: &'a str,
+        },
+        /// A poll that has ended, and whose client is about to come back.
+        18 EndedPoll {
+            /// What it has read.
+            topics: Vec<Topic>,
+            /// The labels of its stream.
+            labels: Vec<Box<[u8]>>,
+            /// The first sequence number that the last id of its client may have.
+            from: u64,
+            /// The last one.
+            through: u64,
+            /// For how long it is remembered.
+            rest: Duration,
+            /// True if its client is not to come back.
+            is_finished: bool,
         },
         /// The connection of a worker or a command.
         14 Peer(content: Box<HandedPeer<'a>>),

@@ -125,6 +125,9 @@ impl Server {
         if let Ok(process) = process_of(handed) {
             at = moment_of(process.at);
             self.lifetime.resume(process, at);
+            if let Some(hub) = self.current.handle() {
+                hub.resume_polls(handed, process.at);
+            }
         }
         let mut known: BTreeMap<u64, Known> = BTreeMap::new(); // in the order in which the streams have begun
         for part in handed {

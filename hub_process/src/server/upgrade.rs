@@ -92,9 +92,9 @@ impl Server {
     fn continue_as(&mut self, program: &Program, requesters: &[u64], keeps: &Keeps) -> Result<Infallible, String> {
         self.wait_for_store(keeps)?;
         let file = HandoverFile::new(memory_file("eventsource-hub").map_err(cannot_hand_over)?);
-        let history = self.current.own().filter(|_| keeps.history).cloned();
+        let hub = self.current.handle().filter(|_| keeps.history).cloned();
         let take_reports = || self.take_mail(Instant::now());
-        let paused = handing_over::pause(file, history.as_deref(), keeps.streams, take_reports);
+        let paused = handing_over::pause(file, hub.as_deref(), keeps.streams, take_reports);
         let (mut file, _paused) = paused.map_err(|error| error.to_string())?; // every stream here is one of the reactor, too
         self.wait_for_store(keeps)?;
         self.send_log();

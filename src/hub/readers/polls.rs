@@ -12,6 +12,7 @@
 //! A client between two polls is told not to come back, too, if a request to end streams for good means the poll before: an
 //! event that is published just before that request answers the poll. So polls that have ended are remembered for
 //! [`POLL_LINGER`]. The next poll of the client is one of the same topics and labels that begins where the other one has ended.
+//! Another program that continues the hub remembers them, too, and those polls that end with the program before.
 
 use crate::hub::cursor::{Parts, Waiting};
 use crate::hub::{Access, Cursor, EndRequest, Hub, Poll, PollReason, PositionStyle, SubscribeRequest};
@@ -50,14 +51,16 @@ struct OpenPoll {
 }
 
 /// A poll whose client is about to come back.
-#[derive(Debug)]
-struct EndedPoll {
-    at: Instant,
-    reads: SubscribeRequest,
+#[derive(Clone, Debug)]
+pub struct EndedPoll {
+    /// Until when it is remembered.
+    pub until: Instant,
+    /// What it has read: topics and labels.
+    pub reads: SubscribeRequest,
     /// The sequence numbers that the client's last id may have.
-    seqs: RangeInclusive<u64>,
+    pub seqs: RangeInclusive<u64>,
     /// True if the client is not to come back.
-    is_finished: bool,
+    pub is_finished: bool,
 }
 
 impl Polls {
@@ -74,15 +77,13 @@ impl Polls {
     }
 
     /// Remembers that a poll has ended.
-    fn end(&mut self, stream: StreamId, seqs: RangeInclusive<u64>, now: Instant) {
-        if let Some(OpenPoll { reads, .. }) = self.open.remove(&stream) {
-            self.ended.push_back(EndedPoll { at: now, reads, seqs, is_finished: false });
-        }
+    fn remember(&mut self, poll: EndedPoll, now: Instant) {
+        self.ended.push_back(poll);
         self.forget_ended(now);
     }
 
     fn forget_ended(&mut self, now: Instant) {
-        let is_old = |poll: &EndedPoll| now.saturating_duration_since(poll.at) > POLL_LINGER;
+        let is_old = |poll: &EndedPoll| poll.until < now;
         while self.ended.len() > MOST_ENDED || self.ended.front().map_or(false, is_old) {
             self.ended.pop_front();
         }
@@ -97,8 +98,11 @@ impl Polls {
     fn take_ended(&mut self, request: &SubscribeRequest, seq: u64, now: Instant) -> bool {
         self.forget_ended(now);
         let is_before = |poll: &EndedPoll| {
-            let EndedPoll { reads, seqs, .. } = poll;
-            seqs.contains(&seq) && reads.topics == request.topics && reads.access.labels == request.access.labels
+            let EndedPoll { until, reads, seqs, .. } = poll;
+            *until >= now
+                && seqs.contains(&seq)
+                && reads.topics == request.topics
+                && reads.access.labels == request.access.labels
         };
         let found = self.ended.iter().position(is_before).and_then(|at| self.ended.remove(at));
         found.map_or(false, |poll| poll.is_finished)
@@ -184,8 +188,42 @@ impl Hub {
     }
 
     /// Takes note that a poll ends, and its client is about to come back.
-    pub fn record_poll_end(&mut self, stream: StreamId, last_seq: u64, seq: u64, now: Instant) {
-        self.readers.polls.end(stream, last_seq..=seq, now);
+    pub fn record_poll_end(&mut self, stream: StreamId, cursor: &Cursor, now: Instant) {
+        if let Some(OpenPoll { reads, .. }) = self.readers.polls.open.remove(&stream) {
+            let (until, seqs) = (after(now, POLL_LINGER), self.seqs_of(cursor));
+            self.readers.polls.remember(EndedPoll { until, reads, seqs, is_finished: false }, now);
+        }
+    }
+
+    /// Returns the sequence numbers that the last id of a poll's client may have.
+    fn seqs_of(&self, cursor: &Cursor) -> RangeInclusive<u64> {
+        let known = |id: &[u8]| self.epoch.seq(id);
+        let held = cursor.points().map(|(_, point)| point.unknown_id.as_deref().and_then(known).unwrap_or(point.seq));
+        let (last_seq, seq) = cursor.place();
+        held.map(|seq| seq..=seq).next().unwrap_or(last_seq..=seq)
+    }
+
+    /// Returns the polls that another program remembers: those that have ended, and those that end with this program. Of these
+    /// `place_of` returns the cursor, and the shortest time after which the client comes back; it is twice that at most.
+    pub fn handed_polls<'a>(
+        &'a self,
+        place_of: impl Fn(StreamId) -> Option<(&'a Cursor, Duration)> + 'a,
+        now: Instant,
+    ) -> impl Iterator<Item = EndedPoll> + 'a {
+        let Polls { open, ended, .. } = &self.readers.polls;
+        let cut = open.iter().filter_map(move |(stream, OpenPoll { reads, .. })| {
+            let (cursor, retry) = place_of(*stream)?;
+            let (until, seqs) = (after(now, POLL_LINGER.saturating_add(retry)), self.seqs_of(cursor));
+            Some(EndedPoll { until, reads: reads.clone(), seqs, is_finished: false })
+        });
+        ended.iter().cloned().chain(cut)
+    }
+
+    /// Remembers a poll of the program before. A request to end streams means it, too, if that program did not know the request
+    /// yet: one that is later than the time at which its application was asked.
+    pub fn resume_poll(&mut self, mut poll: EndedPoll, now: Instant) {
+        poll.is_finished |= self.readers.requests.overtaking(&poll.reads) == Some(true);
+        self.readers.polls.remember(poll, now);
     }
 
     /// Returns true if the client of a poll is told not to come back, because a request has meant the poll before.

@@ -255,3 +255,59 @@ fn a_client_between_two_polls_is_told_not_to_come_back_as_the_poll_before() {
         assert!(!content(&mut world, later).contains("finish"), "it is told once");
     }
 }
+
+#[test]
+fn another_program_remembers_the_polls_that_have_ended_and_those_that_end_with_this_one() {
+    // Whether the event answers the poll, the times of requests to end it, the other program's included, the seconds until the
+    // next poll, and whether that is told not to come back. The programs change at the time 10.
+    for (is_answered, ends, seconds, expected) in [
+        (true, [5, 0], 0, true),
+        (true, [5, 0], 16, false),
+        (true, [0, 15], 0, true),
+        (true, [0, 0], 0, false),
+        (false, [0, 15], 0, true),
+        (false, [0, 15], 17, true), // its client was sent a reconnection time
+        (false, [0, 15], 19, false),
+        (false, [2, 0], 0, false), // the poll has begun after that
+    ] {
+        let end = |world: &mut World, at| {
+            let end = EndRequest { topics: topics(&["c"]), finishes: true, ..EndRequest::default() };
+            world.call(HUB, Call::EndStreams(end), at);
+        };
+        let mut world = with_history(10);
+        publish(&mut world, 1..=1);
+        if ends[0] == 2 {
+            end(&mut world, 2);
+        }
+        let poll = begin(&mut world, request("e-1", 10));
+        let held = world.open(settings(), "");
+        subscribe_at(&mut world, HUB, held, request("e-1", 10), true);
+        world.run_until_idle();
+        if is_answered {
+            publish(&mut world, 2..=2);
+            assert!(content(&mut world, poll).ends_with("2.$"), "the event answers the poll");
+        }
+        if ends[0] == 5 {
+            end(&mut world, 5);
+        }
+        let mut next = with_history(10);
+        next.now = world.now;
+        publish(&mut next, 1..=if is_answered { 2 } else { 1 });
+        ends.iter().filter(|at| **at > 0).for_each(|at| end(&mut next, *at));
+        let handed: Vec<_> = world.reactor.handed_polls(HUB, world.now).collect();
+        let after = if is_answered { "e-2" } else { "e-1" };
+        for mut poll in handed {
+            poll.reads.access.asked_at = 10;
+            next.ask(HUB, Question::ResumePoll(poll.into()));
+        }
+        next.now += Duration::from_secs(seconds);
+        let back = begin(&mut next, request(after, 0));
+        let told = content(&mut next, back);
+        let case = format!("{is_answered} {ends:?} {seconds}");
+        assert_eq!(told.ends_with("id: eventsource-finished\n\n$"), expected, "{case}: {told}");
+        if !is_answered {
+            let back = begin(&mut next, request(after, 0));
+            assert_eq!(content(&mut next, back).contains("finished"), expected, "the held one: {case}");
+        }
+    }
+}

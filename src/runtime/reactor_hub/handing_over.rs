@@ -3,10 +3,14 @@
 use super::{OwnHub, ReactorHub};
 use crate::codec::{decode, encode};
 use crate::event::Shared;
-use crate::hub::{Call, EndRequests, Epoch, History, Members, Question, Sequence, SequencedEvent, Settings};
+use crate::hub::{
+    Access, Call, EndRequests, EndedPoll, Epoch, History, Members, Question, Sequence, SequencedEvent, Settings,
+    SubscribeRequest,
+};
 use crate::runtime::handover_file::{HandedOver, HandoverFile};
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::stream::after;
+use crate::sys::clock::moment_of;
 use crate::ticket::TicketKeys;
 use crate::wire::Handover;
 use std::io;
@@ -78,6 +82,21 @@ impl OwnHub {
             }
         }
         Ok(Self { hub, sequence, tickets, ends })
+    }
+}
+
+impl ReactorHub {
+    /// Has the hub remember the polls that were handed over at a time of the system's monotonic clock. Its history comes before.
+    pub fn resume_polls(&self, handed: &[Handover<'_>], at: u64) {
+        for part in handed {
+            if let Handover::EndedPoll { topics, labels, from, through, rest, is_finished } = part {
+                let access = Access { labels: labels.clone(), asked_at: at, ..Access::default() };
+                let reads = SubscribeRequest { topics: topics.clone(), access, ..SubscribeRequest::default() };
+                let (until, seqs) = (after(moment_of(at), *rest), *from..=*through);
+                let poll = EndedPoll { until, reads, seqs, is_finished: *is_finished };
+                self.tell(Question::ResumePoll(poll.into()));
+            }
+        }
     }
 }
 
