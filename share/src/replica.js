@@ -75,7 +75,7 @@ export class Replica {
       this.#size = this.#stateSize = 0;
       this.isFull &&= false;
     } else if (at) {
-      const place = JSON.stringify([at.channel, at.key, at.isMember]);
+      const place = JSON.stringify([at.channel, at.key, !at.isMember]);
       const old = this.#state.get(place);
       if (old) this.#stateSize -= sizeOf(old);
       this.#state.delete(place);

@@ -57,6 +57,20 @@ for my $browser (Testing::Browser->names) {
             all_know_ok($tabs, 'people', ['ann {"id":"ann"}'], 'the members after a gap');
             $tabs->close_tabs;
         };
+
+        subtest "$browser, $name, a hub that does not show channels" => sub {
+            my $tabs = Testing::Tabs->start($running, page => {%page, options => '{"key":"item"}', %without});
+            my $put  = sub {
+                $tabs->hub->publish(stock => {key => $_[0], json => {item => $_[0]}, retain => 1});
+            };
+            $put->($_) for qw(a b);
+            ok $tabs->open->evaluate('hub.ready.then(() => true)'), 'the stream is ready';
+            $tabs->hub->forget(stock => 'a');
+            all_know_ok($tabs, 'stock', ['b {"item":"b"}'], 'a key is forgotten');
+            ok $tabs->open->evaluate('hub.ready.then(() => true)'), 'the stream is ready in a later tab';
+            all_know_ok($tabs, 'stock', ['b {"item":"b"}'], 'nothing that was forgotten comes back');
+            $tabs->close_tabs;
+        };
     }
 }
 

@@ -38,6 +38,7 @@ async function follow({url, options, only, names: [stock, people] = []}) {
   await ask('set?key=b&left=2');
 
   const hub = enter('ann');
+  const second = enter('ann');            // its map is asked for later
   const left = hub.state(stock), here = hub.members(people);
   for (const map of [left, here]) {
     map.addEventListener('change', ({key, value, previous}) => {
@@ -45,12 +46,12 @@ async function follow({url, options, only, names: [stock, people] = []}) {
       changes.push([key, value?.left ?? value?.name ?? null, previous?.left ?? previous?.name ?? null]);
     });
   }
-  const step = name => {
-    steps.push({name, changes, least, left: numbers(left), here: [...here.keys()]});
+  const step = (name, given) => {
+    steps.push({name, changes, least, left: numbers(left), here: [...here.keys()], ...given});
     [changes, least] = [[], Infinity];
   };
 
-  await Promise.all([hub.ready, left.ready, here.ready]);
+  await Promise.all([hub.ready, left.ready, here.ready, second.ready]);
   await until(() => here.has('ann'));
   step('begins');
   await ask('set?key=c&left=3');
@@ -58,8 +59,9 @@ async function follow({url, options, only, names: [stock, people] = []}) {
   await until(() => left.get('a').left === 4);
   step('set');
   await ask('forget?key=a');
-  await until(() => !left.has('a'));
-  step('forget');
+  await until(() => !left.has('a') && second.lastEventId === hub.lastEventId);
+  step('forget', {later: numbers(second.state(stock))});
+  second.close();
   const other = enter('bob');
   await until(() => here.has('bob'));
   other.close();

@@ -19,7 +19,13 @@ my @STEPS = (
         here    => ['ann']
     },
     {name => 'set', changes => [['c', 3, undef], ['a', 4, 1]], left => [['b', 2], ['c', 3], ['a', 4]], here => ['ann']},
-    {name => 'forget', changes => [['a', undef, 4]], left => [['b', 2], ['c', 3]], here => ['ann']},
+    {
+        name    => 'forget',
+        changes => [['a', undef, 4]],
+        left    => [['b', 2], ['c', 3]],
+        later   => [['b', 2], ['c', 3]],
+        here    => ['ann']
+    },
     {
         name    => 'members',
         changes => [['bob', 'BOB', undef], ['bob', undef, 'BOB']],
