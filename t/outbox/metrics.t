@@ -93,17 +93,64 @@ subtest 'a database that is away' => sub {
     like get($outbox->metrics_app(@HERE, connect => sub { die $refused }))->[2][0],
         qr/: DBI connect\('dbname=shop;password=...;host=db','shop',...\) failed: zur\xC3\xBCckgewiesen$/,
         'without a password, and encoded once';
-    for (
-        ["dbname=postgresql://bob:s3'c\"r\@db/shop", 'dbname=postgresql://bob:...@db/shop'],
-        ['service=shop;sslpassword=secret',          'service=shop;sslpassword=...'],
-        ['dbname=shop;password=',                    'dbname=shop;password='],
-    ) {
-        my ($dsn, $shown) = @$_;
-        my $answer =
-            get($outbox->metrics_app(@HERE, connect => sub { die "DBI connect('$dsn','bob',...) failed: no\n" }));
-        like $answer->[2][0], qr/connect\('\Q$shown\E','bob',...\) failed: no/, "the DSN is $shown then";
-    }
     is get($outbox->metrics_app(@HERE, connect => sub { undef }))->[0], 503, 'so is a connect that returns nothing';
+};
+
+# The reason of a 503, for code that connects.
+sub reason_of {
+    my $text = get($outbox->metrics_app(@HERE, connect => shift))->[2][0];
+    return $text =~ s/\A.*answers nothing: |\s+\z//gr;
+}
+
+# The DSN of a message of DBI, what the driver says of it, and both as they are shown.
+my @SHOWN = (
+    ['dbname=shop;password=',                       'no',        'dbname=shop;password='],
+    ['service=shop;sslpassword=HUSH',               'no',        'service=shop;sslpassword=...'],
+    ['dbname=shop;port=1;oauth_client_secret=HUSH', 'no',        'dbname=shop;port=1;oauth_client_secret=...'],
+    ['shop:127.0.0.1:1;mysql_password=HUSH',        'no',        'shop:127.0.0.1:1;mysql_password=...'],
+    [q(dbname=shop;password='HU ;SH';port=1),       'no',        'dbname=shop;password=...;port=1'],
+    [q(dbname=shop;password='HU\\';SH';port=1),     'no',        'dbname=shop;password=...;port=1'],
+    [q(dbname=shop;password='HU;host=SH),           'no',        'dbname=shop;password=...'],
+    [q(dbname=shop;password=HU','SH;port=1),        'no',        'dbname=shop;password=...;port=1'],
+    ["dbname=shop;password=HUM\nSHH", 'missing "=" after "SHH"', 'dbname=shop;password=...', 'missing "=" after "..."'],
+    ['dbname=shop;pass word=HUSH',    'no',                      'dbname=shop;...'],
+    ['dbname=shop;passwort=HUSH',     'no HUSH.',                'dbname=shop;passwort=...', 'no ....'],
+    ['dbname=shop password=HUSH',               'no',            'dbname=...'],
+    [q(dbname='host=db password=HUSH'),         'no',            'dbname=...'],
+    ['database=shop:password=HUSH:host=db',     'no',            'database=...'],
+    ['uri=file:/srv/shop?key=HUSH',             'no',            'uri=file:/srv/shop?...'],
+    [q(dbname=postgresql://bob:h'u"sh@db/shop), 'no',            'dbname=postgresql://...@db/shop'],
+    [
+        'dbname=postgresql://bob:HUM/SH@[::1]:1/shop', 'no port "HUM"',
+        'dbname=postgresql://...@[::1]:1/shop',        'no port "..."'
+    ],
+    ['dbname=postgresql://bob:HU SH@db/shop',  'after "SH@db/shop"', 'dbname=postgresql://...@db/shop', 'after "..."'],
+    ['dbname=postgresql://bob:H%55SH@db/shop', 'not HUSH: db',       'dbname=postgresql://...@db/shop', 'not ...: db'],
+    ['dbname=postgresql://bob:HU@SH?@db/shop',      'no',         'dbname=postgresql://...@db/shop'],
+    ['dbname=postgresql://db/shop?pass%77ord=HUSH', 'no',         'dbname=postgresql://db/shop?...'],
+    ['dbname=postgresql://bob:HUSH',                'no',         'dbname=...'],
+    ['user=bob;password=#HU,SH!;host=db', 'not bob/#HU,SH!@db:1', 'user=bob;password=...;host=db', 'not bob/...@db:1'],
+);
+
+for (@SHOWN) {
+    my ($dsn, $said, $shown, $said_shown) = @$_;
+    my $refused = sub { die "DBI connect('$dsn','bob',...) failed: $said\n" };
+    my $wanted  = "DBI connect('$shown','bob',...) failed: " . ($said_shown // $said);
+    is reason_of($refused), $wanted, "the DSN of a failed connect is $shown";
+}
+
+subtest 'passwords that no DSN of DBI has' => sub {
+    for (
+        [
+            "can't connect to data source 'Pg:password=HUSH' because I can't work out what driver to use",
+            "can't connect to data source '...' because I can't work out what driver to use"
+        ],
+        ['no redis://bob:HU/SH@db/1',      'no redis://bob:...@db/1'],
+        ['no mysql_password=HUSH; port=1', 'no mysql_password=...; port=1'],
+    ) {
+        my ($said, $shown) = @$_;
+        is reason_of(sub { die "$said\n" }), $shown, $shown;
+    }
 };
 
 subtest 'mistakes' => sub {
