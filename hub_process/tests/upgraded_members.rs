@@ -44,16 +44,16 @@ impl Gate {
         Self { program, waits, opens }
     }
 
-    /// Upgrades, and calls a function while no program serves the hub.
-    fn upgrade(&self, scene: &Scene, meanwhile: impl FnOnce()) {
+    /// Upgrades, and calls a function while no program serves the hub. Returns the report.
+    fn upgrade(&self, scene: &Scene, meanwhile: impl FnOnce()) -> String {
         std::thread::scope(|scope| {
             let upgraded = scope.spawn(|| upgrade(&Scene::start(), &scene.place, Some(&self.program)));
             eventually("the program waits", || self.waits.exists());
             meanwhile();
             fs::remove_file(&self.waits).expect("it is there");
             fs::write(&self.opens, "\n").expect("a reader");
-            upgraded.join().expect("no panic").expect("an upgrade");
-        });
+            upgraded.join().expect("no panic").expect("an upgrade")
+        })
     }
 }
 
@@ -87,21 +87,25 @@ struct Room {
     worker: CallConnection,
     page: TcpStream,
     streams: u64,
+    /// How often the page was asked what it was told.
+    rounds: u64,
 }
 
 impl Room {
     /// Begins one in memory, and one in a file.
     fn each(test: impl Fn(Self)) {
-        for is_stored in [false, true] {
-            let scene = Scene::new();
-            let HubSettings { store, .. } = if is_stored { in_file(&scene) } else { settings() };
-            let history = Bounds { events: 1 << 20, bytes: 1 << 30, age: Duration::from_secs(3600) };
-            let mut settings = HubSettings { store, ..settings() };
-            (settings.hub.retention.history, settings.hub.retention.total_history) = (history, history);
-            let mut worker = scene.client_with(settings);
-            let page = follow(&mut worker, 1, topics("room", None));
-            test(Self { scene, worker, page, streams: 1 });
-        }
+        [false, true].into_iter().for_each(|is_stored| test(Self::new(is_stored)));
+    }
+
+    fn new(is_stored: bool) -> Self {
+        let scene = Scene::new();
+        let HubSettings { store, .. } = if is_stored { in_file(&scene) } else { settings() };
+        let history = Bounds { events: 1 << 20, bytes: 1 << 30, age: Duration::from_secs(3600) };
+        let mut settings = HubSettings { store, ..settings() };
+        (settings.hub.retention.history, settings.hub.retention.total_history) = (history, history);
+        let mut worker = scene.client_with(settings);
+        let page = follow(&mut worker, 1, topics("room", None));
+        Self { scene, worker, page, streams: 1, rounds: 0 }
     }
 
     /// Opens a stream of a member without linger that reads a channel. Its client comes back after `retry`, or twice that.
@@ -130,10 +134,20 @@ impl Room {
         page.members.iter().map(|member| String::from_utf8_lossy(&member.id).into_owned()).collect()
     }
 
+    /// Returns the wills in the history, as a page reads them that opens now.
+    fn wills(&mut self) -> Vec<String> {
+        self.streams += 1;
+        let all = SubscribeRequest { start: StartPoint::Oldest, ..topics("room", None) };
+        self.page = follow(&mut self.worker, self.streams, all);
+        self.told().iter().filter_map(|told| told.strip_prefix("will ")).map(str::to_owned).collect()
+    }
+
     /// Returns all that the page was told since the last call.
     fn told(&mut self) -> Vec<String> {
-        self.worker.publish(&event("room", "the last")).expect("an id");
-        let text = read_event(&mut self.page, "the last");
+        self.rounds += 1;
+        let last = format!("the last of {}", self.rounds);
+        self.worker.publish(&event("room", &last)).expect("an id");
+        let text = read_event(&mut self.page, &last);
         let told = text.split("\n\n").filter_map(|block| block.strip_prefix("event: ")?.split_once("\ndata: "));
         let told = told.filter(|(name, _)| *name != "position");
         told.map(|(name, data)| format!("{name} {}", data.split('\n').next().unwrap_or_default())).collect()
@@ -177,12 +191,25 @@ fn a_process_that_is_stopped_while_its_new_program_begins_ends_the_streams_in_or
         gone(welcome.pid);
         let is_stored = welcome.settings.store != settings().store;
         room.worker = room.scene.client_with(welcome.settings);
-        let all = SubscribeRequest { start: StartPoint::Oldest, ..topics("room", None) };
-        room.page = follow(&mut room.worker, 1, all);
-        let told = room.told();
-        let wills: Vec<_> = told.iter().filter_map(|told| told.strip_prefix("will ")).collect();
-        assert_eq!(wills, if is_stored { ids } else { Vec::new() });
+        assert_eq!(room.wills(), if is_stored { ids } else { Vec::new() });
     });
+}
+
+#[test]
+fn a_process_that_is_stopped_after_an_upgrade_publishes_no_will_of_a_client_that_has_come_back() {
+    let mut room = Room::new(true);
+    let away = ["returns", "late"].map(|id| room.enter("busy", id, id, LONG));
+    room.make_busy();
+    assert_eq!(room.told(), ["join returns", "join late"]);
+    room.scene.upgrade();
+    let _back = room.enter("news", "returns", "has returned", LONG);
+    assert_eq!(room.told(), Vec::<String>::new());
+    let welcome = room.worker.welcome().clone();
+    room.scene.stop();
+    gone(welcome.pid);
+    room.worker = room.scene.client_with(welcome.settings);
+    assert_eq!(room.wills(), ["has returned", "late"]);
+    drop(away);
 }
 
 #[test]

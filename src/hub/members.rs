@@ -203,9 +203,12 @@ impl Members {
         self.wills.insert(stream, will);
     }
 
-    /// Takes the wills of all streams: these end, because another hub takes the place of this one.
+    /// Takes the wills of all streams: these end, because another hub takes the place of this one. A stream whose client has
+    /// come back has none.
     pub fn take_wills(&mut self) -> Vec<Announcement> {
-        std::mem::take(&mut self.wills).into_values().map(|will| *will).collect()
+        let Self { wills, away, .. } = self;
+        let lost = std::mem::take(wills).into_iter().filter(|(stream, _)| !away.is_replaced(*stream));
+        lost.map(|(_, will)| *will).collect()
     }
 
     /// Returns true if the hub itself retains an event with this key: of somebody who is here.

@@ -57,6 +57,11 @@ impl AwayStreams {
         members.iter().for_each(|at| self.remove_member(stream, *at));
     }
 
+    /// Returns true if another stream has come in the place of this one.
+    pub(super) fn is_replaced(&self, stream: StreamId) -> bool {
+        self.replaced.contains(&stream)
+    }
+
     /// Called when a stream has a member no more.
     pub(super) fn remove_member(&mut self, stream: StreamId, at: u32) {
         self.missing.remove(&(at, stream));
@@ -78,7 +83,7 @@ impl AwayStreams {
 
     /// Returns the streams, each with the time that its client has, and whether another one has come in its place.
     pub(super) fn iter(&self) -> impl Iterator<Item = (StreamId, Instant, bool)> + '_ {
-        self.all.iter().map(|(until, stream)| (*stream, *until, self.replaced.contains(stream)))
+        self.all.iter().map(|(until, stream)| (*stream, *until, self.is_replaced(*stream)))
     }
 
     /// Gives the slots of members other numbers.
