@@ -32,6 +32,7 @@ mod wills;
 
 pub use beginning::{not_begun, LastDelivered};
 pub use drafts::{EndedCount, Published, Requester};
+pub use wills::log_lost_wills;
 
 use crate::store::{self, Draft, Store, StoreCommand, StoreEntry, StoreReport};
 use beginning::Beginning;

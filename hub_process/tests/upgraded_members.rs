@@ -8,10 +8,11 @@ mod support;
 use eventsource_xs::event::{EventName, Field, Text, Unsequenced};
 use eventsource_xs::hub::{Announcement, MemberRequest, Presence, Retain, StartPoint, Statement, SubscribeRequest};
 use eventsource_xs::log::Bounds;
+use eventsource_xs::remote::calls::try_lock;
 use eventsource_xs::remote::{upgrade, CallConnection};
 use eventsource_xs::stream::Settings;
 use eventsource_xs::wire::{HubSettings, Open, Request};
-use std::fs;
+use std::fs::{self, File};
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -193,6 +194,26 @@ fn a_process_that_is_stopped_while_its_new_program_begins_ends_the_streams_in_or
         room.worker = room.scene.client_with(welcome.settings);
         assert_eq!(room.wills(), if is_stored { ids } else { Vec::new() });
     });
+}
+
+#[test]
+fn an_upgrade_whose_store_cannot_begin_says_that_no_stream_stays_and_that_wills_are_lost() {
+    let mut room = Room::new(true);
+    let gate = Gate::new(&room.scene);
+    let ids = ["ann", "bob"];
+    let clients = ids.map(|id| room.enter("news", id, id, LONG));
+    read_event(&mut room.page, "bob");
+    let path = room.scene.folder.join("events.db");
+    let other_hub = File::options().read(true).write(true).open(path).expect("a file");
+    let report = gate.upgrade(&room.scene, || assert_eq!(try_lock(&other_hub).ok(), Some(true)));
+    assert!(report.ends_with(": 0 streams stay, 3 clients reconnect"), "{report}");
+    for mut client in clients {
+        let text = read_to_end(&mut client);
+        assert!(text.contains("retry: "), "{text}");
+    }
+    // The store does not try again before somebody needs the hub.
+    let log = fs::read_to_string(room.scene.place.log()).expect("a log");
+    assert!(log.contains("2 wills are lost: "), "{log}");
 }
 
 #[test]

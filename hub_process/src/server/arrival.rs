@@ -11,6 +11,7 @@ use crate::new_program;
 use crate::peers::Peers;
 use crate::process_log::{self, log_message};
 use crate::settings::Precedence;
+use crate::stored_hub::log_lost_wills;
 use crate::streams::{Opener, ServedStream};
 use eventsource_xs::hub::{Presence, PresenceChange, SubscribeRequest};
 use eventsource_xs::remote::calls::{send, Epoll, Readiness, Wait};
@@ -149,17 +150,22 @@ impl Server {
                 _ => {}
             }
         }
+        if self.current.hub.is_none() {
+            let wills = known.values().flat_map(|known| &known.presences).filter(|presence| presence.will.is_some());
+            log_lost_wills(wills.count(), "the hub's store cannot begin");
+        }
         let (mut stay, mut cut) = (0, 0);
         for part in handed {
             match *part {
                 Handover::Stream { descriptor, ref open, ref subscription, drained_in } => {
                     let mut stream = known.remove(&open.stream).unwrap_or_default();
                     match self.resume_stream(descriptor, open, subscription.clone(), &mut stream, at, now) {
-                        Ok(id) => {
+                        Ok((id, true)) => {
                             let within = drained_in.map(|rest| (at + rest).saturating_duration_since(now));
                             within.into_iter().for_each(|within| drain_stream(id, within));
                             stay += 1;
                         }
+                        Ok((_, false)) => cut += 1,
                         Err(reason) => {
                             stream.reason = Some(reason);
                             known.insert(open.stream, stream);
@@ -197,7 +203,7 @@ impl Server {
     }
 
     /// Continues with a stream, as one that a worker hands over. Its members and its will have it from the beginning, because
-    /// its client has perhaps left. Fails with the reason if it has ended.
+    /// its client has perhaps left. Returns whether it is subscribed: otherwise it ends. Fails with the reason if it has ended.
     fn resume_stream(
         &mut self,
         descriptor: u32,
@@ -206,7 +212,7 @@ impl Server {
         known: &mut Known,
         at: Instant,
         now: Instant,
-    ) -> Result<StreamId, Reason> {
+    ) -> Result<(StreamId, bool), Reason> {
         subscription.first_block.is_sent = true;
         if let Some(age) = &mut subscription.access.max_age {
             *age = age.saturating_sub(at.elapsed());
@@ -218,7 +224,7 @@ impl Server {
         let stream_id = stream.handle.id();
         let id = self.streams.insert(stream);
         self.apply_presences(stream_id, std::mem::take(&mut known.presences), now);
-        requests::subscribe_or_end(self, id, subscription, now);
+        let is_subscribed = requests::subscribe_or_end(self, id, subscription, now);
         match pushed.and_then(|_| self.peers.get_mut(opener.peer)) {
             Some(peer) => {
                 peer.streams.insert(opener.number, id);
@@ -229,7 +235,7 @@ impl Server {
             }
             None => self.streams.release(id),
         }
-        Ok(stream_id)
+        Ok((stream_id, is_subscribed))
     }
 
     /// Tells the openers of other streams that these have ended, and lets their members wait until clients may be back. The

@@ -54,7 +54,7 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
             let id = peer.streams.get(&stream).copied();
             let checked = hub.as_ref().map_or(Ok(()), |hub| hub.check(&subscription.presence, peer.show_channel));
             let subscribed = checked.and_then(|()| subscribe(hub, operator, streams, id, subscription, now));
-            peer.reply(request, subscribed.map(|()| Reply::Done));
+            peer.reply(request, subscribed.map(|_| Reply::Done));
             Ok(())
         }
         Request::Begin { stream } => with_stream(peer, streams, stream, ServedStream::begin),
@@ -203,17 +203,18 @@ fn release(peer: &mut Peer, streams: &mut Streams, number: u64) -> Result<(), En
     Ok(())
 }
 
-/// Subscribes a stream that no worker subscribes. If it cannot be, it ends, and its client reconnects.
-pub(super) fn subscribe_or_end(server: &mut Server, id: u64, subscription: SubscribeRequest, now: Instant) {
+/// Subscribes a stream that no worker subscribes. If it cannot be, it ends, and its client reconnects. Returns false then.
+pub(super) fn subscribe_or_end(server: &mut Server, id: u64, subscription: SubscribeRequest, now: Instant) -> bool {
     let Server { current, operator, streams, .. } = server;
     let subscribed = subscribe(current.hub.as_mut(), operator, streams, Some(id), subscription, now);
-    if let (Err(_), Some(stream)) = (subscribed, streams.get_mut(id)) {
+    if let (Err(_), Some(stream)) = (&subscribed, streams.get_mut(id)) {
         stream.handle.end_with_retry();
     }
+    subscribed == Ok(true)
 }
 
 /// Subscribes a stream. One that has ended is left alone, because its end is reported: only its places of limits are given
-/// back.
+/// back. Returns false then, and if the stream ends because there is no hub.
 fn subscribe(
     mut hub: Option<&mut ServedHub>,
     operator: &mut Operator,
@@ -221,7 +222,7 @@ fn subscribe(
     id: Option<u64>,
     mut subscription: SubscribeRequest,
     now: Instant,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     subscription.first_block.shows_channels = hub.as_ref().is_some_and(|hub| hub.settings.shows_channels());
     let after = subscription.after.as_deref();
     if let (Some(stored), Some(id)) = (hub.as_mut().and_then(|hub| hub.stored_mut()), id) {
@@ -238,14 +239,14 @@ fn subscribe(
     let stream = id.and_then(|id| streams.get_mut(id));
     let Some(hub) = handle else {
         stream.into_iter().for_each(|stream| stream.handle.end_with_retry()); // the store begins again
-        return Ok(());
+        return Ok(false);
     };
     let places = subscription.access.counted_labels();
     let subscribed = stream.map_or(Ok(false), |stream| stream.handle.subscribe(hub, subscription, max_topics));
     if !matches!(subscribed, Ok(true)) {
         hub.free_places(places);
     }
-    subscribed.map(drop)
+    subscribed
 }
 
 /// Returns what the hub, as far as it has begun, and the process have, when the hub in the reactor has counted.

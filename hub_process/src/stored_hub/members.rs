@@ -133,10 +133,11 @@ impl StoredHub {
         Ok(is_here)
     }
 
-    /// Applies a change of a stream of the hub in memory, after what was due before.
+    /// Applies a change of a stream of the hub in memory, after what was due before. If the store has not begun, the stream was
+    /// one of the program before, and ends: its will waits for the store, which has its members.
     pub fn apply(&mut self, stream: StreamId, change: PresenceChange, at: Instant, now: Instant) {
         self.sequencer.now = now;
-        if self.sequencer.hub.is_some() {
+        if self.sequencer.hub.is_some() || !matches!(change, PresenceChange::Entered(_)) {
             self.run_due(at, usize::MAX);
             let announced = self.sequencer.sequence.apply(stream, change, at, wall());
             self.announce(announced);

@@ -9,7 +9,7 @@ use crate::store::{Began, MemberPart, Store, StoreCommand, StoreEnd};
 use eventsource_xs::compression::{Body, ContentCoding};
 use eventsource_xs::event::{Field, Framing, LineEnd, Text, Unsequenced};
 use eventsource_xs::hub::{
-    Access, Announcement, History, Retain, StartPoint, Statement, SubscribeRequest, Ticket, Topic,
+    Access, Announcement, History, PresenceChange, Retain, StartPoint, Statement, SubscribeRequest, Ticket, Topic,
 };
 use eventsource_xs::runtime::{self, OpenOptions, StreamHandle};
 use eventsource_xs::stream;
@@ -881,23 +881,41 @@ fn a_will_waits_while_the_store_is_away() {
     assert!(!world.hub.has_waiting() && world.hub.wills.is_empty());
 }
 
-/// A stream has the will to publish the first event.
-fn set_will(world: &mut World) {
-    let event = Unsequenced::of(std::iter::once(Field::Data(Text::from("1"))));
+/// The stream has the will to publish the event with this number.
+fn set_will(world: &mut World, slot: u32) {
+    let event = Unsequenced::of(std::iter::once(Field::Data(Text::from(&*slot.to_string()))));
     let (channel, key, retain, statement) = (b"news"[..].into(), Box::default(), Retain::No, Statement::Nothing);
     let will = Announcement { channel, key, retain, event, statement };
-    world.hub.sequencer.sequence.members.set_will(StreamId { slot: 1, serial: 1 }, will.into());
+    world.hub.apply(StreamId { slot, serial: 1 }, PresenceChange::Willed(will.into()), world.now, world.now);
 }
 
 #[test]
 fn the_wills_of_a_hub_that_is_replaced_are_published() {
     let mut world = World::new();
-    set_will(&mut world);
+    set_will(&mut world, 1);
     world.store.log.clear();
     world.store.epoch += 1;
     world.store.begin("history was lost");
     world.take();
     assert_eq!(asked(&mut world), [draft(1, "")]);
+}
+
+#[test]
+fn the_wills_of_streams_that_an_upgrade_ends_wait_for_the_store_unless_the_clients_have_come_back() {
+    let mut world = World::new();
+    world.kill();
+    for (slot, is_back) in [(1, false), (2, true)] {
+        set_will(&mut world, slot);
+        let away = PresenceChange::Away { until: world.now + DEADLINE, is_back };
+        world.hub.apply(StreamId { slot, serial: 1 }, away, world.now, world.now);
+    }
+    set_will(&mut world, 3);
+    let left = PresenceChange::Left { is_by_application: false };
+    world.hub.apply(StreamId { slot: 3, serial: 1 }, left, world.now, world.now);
+    assert_eq!(asked(&mut world), []);
+    world.store.begin("");
+    world.take();
+    assert_eq!(asked(&mut world), [draft(3, ""), draft(1, "")]);
 }
 
 #[test]

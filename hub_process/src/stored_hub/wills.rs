@@ -72,11 +72,17 @@ impl Wills {
 
     /// Tells the log, once for all that a turn has lost.
     pub fn log_losses(&mut self) {
-        match std::mem::take(&mut self.lost) {
-            (0, _) => {}
-            (1, why) => log_message(&format!("a will is lost: {why}")),
-            (count, why) => log_message(&format!("{count} wills are lost: {why}")),
-        }
+        let (count, why) = std::mem::take(&mut self.lost);
+        log_lost_wills(count, &why);
+    }
+}
+
+/// Tells the log why wills are lost, if any are.
+pub fn log_lost_wills(count: usize, why: &str) {
+    match count {
+        0 => {}
+        1 => log_message(&format!("a will is lost: {why}")),
+        _ => log_message(&format!("{count} wills are lost: {why}")),
     }
 }
 
