@@ -1,13 +1,16 @@
 //! A client: it reads what has arrived, and remembers its last id as a browser does.
 
 use crate::trace::{member_of, Item, Seen, COUNT};
-use eventsource_xs::hub::HUB_EVENT;
+use eventsource_xs::hub::{FINISHED_ID, HUB_EVENT};
 use eventsource_xs::parse::Parser;
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 use std::time::Instant;
 
 const RETRY: &[u8] = b"retry: ";
+
+/// The word from which on the data of an event only make it large.
+pub const PADDING: &str = " padding";
 
 #[derive(Default)]
 pub struct Client {
@@ -29,12 +32,20 @@ impl Client {
         self.leave();
         socket.set_nonblocking(true).expect("a socket");
         self.stream = stream;
+        if self.is_finished() {
+            self.last_id.clear(); // it is another page
+        }
         if self.last_id.is_empty() {
             self.seen.map.clear();
         }
         let after = self.last_id.clone();
         self.note(Item::Opened { stream, after });
         self.connection = Some((socket, Parser::new()));
+    }
+
+    /// Returns true if it was told not to come back.
+    pub fn is_finished(&self) -> bool {
+        self.last_id.as_bytes() == FINISHED_ID
     }
 
     /// Closes the connection as somebody who closes a page.
@@ -86,6 +97,10 @@ impl Client {
         if !id.is_empty() {
             self.last_id.clone_from(&id);
         }
+        if self.is_finished() {
+            return self.note(Item::Finish);
+        }
+        let data = data.split(PADDING).next().unwrap_or_default().to_owned();
         let mut words = data.split(' ').skip(1);
         let key = words.next().zip(words.next()).map(|(channel, key)| format!("{channel} {key}"));
         match (&*name, key) {

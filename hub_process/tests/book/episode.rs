@@ -1,6 +1,6 @@
 //! An episode: operations of all capabilities, drawn at random, with a process that dies, stops and is upgraded in their midst.
 
-use crate::client::Client;
+use crate::client::{Client, PADDING};
 use crate::support::{gone, in_file, kill, stream_settings, tcp, Scene};
 use crate::trace::{place, Change, Outcome, Publish, Rest, Seen, Stream, Trace, LASTING, MOST};
 use crate::world::{pass, Worker, World};
@@ -15,6 +15,7 @@ use eventsource_xs::stream::{Reason, Settings};
 use eventsource_xs::wire::{Call, VERSION};
 use eventsource_xs::ErrorCode;
 use fastrand::Rng;
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -48,6 +49,8 @@ struct Role {
     has_will: bool,
     label: Option<&'static str>,
     limit: Option<&'static str>,
+    /// True if the client reads now and then only, with little room for what waits.
+    is_slow: bool,
 }
 
 pub struct Episode {
@@ -144,6 +147,7 @@ impl Episode {
                     has_will: rng.bool(),
                     label: rng.choice(LABELS).filter(|_| rng.u8(..3) == 0),
                     limit: rng.choice(LIMITS).filter(|_| rng.bool()),
+                    is_slow: rng.u8(..4) == 0,
                 }
             })
             .collect();
@@ -156,9 +160,11 @@ impl Episode {
             has_will: false,
             label: None,
             limit: None,
+            is_slow: false,
         });
         let clients = roles.iter().map(|role| {
-            let seen = Seen { channels: role.channels.clone(), follows_state: role.follows_state, ..Seen::default() };
+            let Role { ref channels, follows_state, is_slow, .. } = *role;
+            let seen = Seen { channels: channels.clone(), follows_state, is_slow, ..Seen::default() };
             Client { seen, ..Client::default() }
         });
         let clients = clients.collect();
@@ -191,7 +197,8 @@ impl Episode {
             40..50 => self.push(worker),
             50..75 => self.connect(client),
             75..90 => self.clients[client].leave(),
-            90..93 => self.release(worker),
+            90..92 => self.release(worker),
+            92 => self.close_stream(worker),
             93 => self.end_label(worker),
             94 if self.disrupts => self.cut(worker),
             95 => {
@@ -208,11 +215,14 @@ impl Episode {
     pub fn read(&mut self) {
         for at in 0..self.clients.len() {
             let was_open = self.clients[at].connection.is_some();
+            if self.clients[at].seen.is_slow && !self.is_resting && self.rng.u8(..10) > 0 {
+                continue;
+            }
             self.clients[at].read();
             if was_open && self.clients[at].connection.is_none() {
                 // Three of four come back, soon.
                 let is_auditor = at == AUDITOR;
-                if is_auditor || self.rng.u8(..4) > 0 {
+                if is_auditor || !self.clients[at].is_finished() && self.rng.u8(..4) > 0 {
                     let pause = if is_auditor { 0 } else { self.rng.u64(..RETRY.as_millis() as u64 / 2) };
                     self.returning.push((Instant::now() + Duration::from_millis(pause), at));
                 }
@@ -252,10 +262,12 @@ impl Episode {
     ) -> String {
         let data = format!("{} {channel} {key}", self.events);
         let told = data.clone();
+        let size = if self.rng.u8(..8) == 0 { self.rng.usize(..30_000) } else { 0 };
         self.world.workers[worker].act(move |worker| {
             let called = Instant::now();
             let name = EventName::new(Text::from(kind)).expect("a name");
-            let fields = [Field::Event(name), Field::Data(Text::from(&*data))].into_iter();
+            let sent = format!("{data}{PADDING}{:size$}", "");
+            let fields = [Field::Event(name), Field::Data(Text::from(&*sent))].into_iter();
             let once_key = once.map(|once| format!("{once}")).unwrap_or_default();
             let key_bytes = if kind == "plain" { b"" } else { key.as_bytes() };
             let publication =
@@ -298,6 +310,10 @@ impl Episode {
         let worker = self.rng.usize(..WORKERS);
         let role = self.roles[client].clone();
         let (socket, own) = tcp();
+        if role.is_slow {
+            set_socket_send_buffer_size(&socket, 4096).expect("a socket");
+            set_socket_recv_buffer_size(&own, 4096).expect("a socket");
+        }
         self.streams += 1;
         let number = self.streams;
         let stream = Stream {
@@ -383,17 +399,29 @@ impl Episode {
         });
     }
 
+    /// Ends a stream, as an application does.
+    fn close_stream(&mut self, worker: usize) {
+        let at = self.rng.usize(..CLIENTS);
+        self.world.workers[worker].act(move |worker| {
+            let Some((number, handle)) = worker.streams.iter_mut().nth(at) else { return };
+            let (number, from) = (*number, Instant::now());
+            handle.close(Reason::Application);
+            worker.streams.remove(&number).expect("a stream").release();
+            worker.trace.lock().expect("no panic").changes.push((from, Instant::now(), Change::Closed(number)));
+        });
+    }
+
     /// Ends the streams with a label.
     fn end_label(&mut self, worker: usize) {
-        let label = self.rng.choice(LABELS).expect("a label");
+        let (label, finishes) = (self.rng.choice(LABELS).expect("a label"), self.rng.bool());
         self.world.workers[worker].act(move |worker| {
             let from = Instant::now();
             let labels = vec![label.as_bytes().into()];
-            let call = Call::EndStreams(EndRequest { labels, topics: Vec::new(), finishes: false });
+            let call = Call::EndStreams(EndRequest { labels, topics: Vec::new(), finishes });
             let ended = worker.hub.call(call).is_ok();
             // An end whose answer is lost may have happened, and only then it is promised.
             let to = if ended { Instant::now() } else { Instant::now() + Duration::from_secs(3600) };
-            worker.trace.lock().expect("no panic").changes.push((from, to, Change::EndedLabel(label)));
+            worker.trace.lock().expect("no panic").changes.push((from, to, Change::EndedLabel(label, finishes)));
         });
     }
 

@@ -101,7 +101,8 @@ fn truth() -> Trace {
     w.trace.streams.get_mut(&3).expect("a stream").pushed = 2;
     w.see(&[1], &Item::Push { stream: 3, number: 1 });
     w.see(&[1], &Item::Push { stream: 3, number: 2 });
-    w.change(Change::EndedLabel("user 1"));
+    w.change(Change::EndedLabel("user 1", true));
+    w.see(&[4], &Item::Finish);
     w.see(&[4], &Item::Ended);
     let second = w.publish("a", "plain", "-", 4);
     w.see(&[0, 1, 2, 3], &second);
@@ -211,6 +212,13 @@ const LIES: &[Lie] = &[
     }),
     (15, "a stream that was ended reads on", |trace| {
         insert(trace, 4, event(4, "plain", "4 a -"), is(3));
+    }),
+    (15, "a client that is not told to finish", |trace| hide(trace, 4, |item| *item == Item::Finish)),
+    (15, "an event after the finish", |trace| {
+        insert(trace, 4, event(4, "plain", "4 a -"), |item| *item == Item::Finish)
+    }),
+    (13, "a will of a stream that the application has ended", |trace| {
+        insert(trace, 0, event(8, "will", "will 5"), is(7));
     }),
     (18, "a stream that a drain forgets", |trace| {
         let at = trace.clients[1].items[0].0;

@@ -41,6 +41,7 @@ pub fn judge(trace: &Trace) -> Vec<Broken> {
     joins_and_leaves_are_those_of_streams(trace, &places, &mut broken);
     wills_are_published_once(trace, &places, &mut broken);
     ended_streams_read_no_more(trace, &mut broken);
+    finished_clients_are_told(trace, &mut broken);
     an_upgrade_tells_clients_to_come_back(trace, &mut broken);
     epochs_change_with_losses_only(trace, &places, &mut broken);
     subscribers_are_the_streams(trace, &mut broken);
@@ -197,6 +198,7 @@ fn gaps_have_causes(trace: &Trace, client: &Seen, broken: &mut Vec<Broken>) {
         let Item::Gap { reason, .. } = item else { continue };
         let has_cause = match &**reason {
             r#"{"reason":"unknown"}"# => !trace.stored && lost(*at),
+            r#"{"reason":"slow"}"# => client.is_slow,
             _ => !trace.complete || !trace.stored && lost(*at),
         };
         if !has_cause {
@@ -344,14 +346,17 @@ fn newest_epoch<'a>(trace: &'a Trace, places: &'a Places) -> Option<&'a String> 
 /// The life of a stream as its client saw it.
 struct Life<'a> {
     stream: &'a Stream,
+    /// True if its client sees late what happens.
+    is_slow: bool,
     number: u64,
     opened: Instant,
     /// When its client first saw that it had begun.
     begun: Option<Instant>,
     ended: Option<(Instant, &'a Item)>,
-    /// When the next stream of its client had begun.
+    /// When the next stream of its client that has begun did so.
     back: Option<Instant>,
     was_told_to_come_back: bool,
+    was_told_to_finish: bool,
 }
 
 fn lives(trace: &Trace) -> Vec<Life<'_>> {
@@ -362,21 +367,24 @@ fn lives(trace: &Trace) -> Vec<Life<'_>> {
             match item {
                 Item::Opened { stream: number, .. } => lives.push(Life {
                     stream: &trace.streams[number],
+                    is_slow: client.is_slow,
                     number: *number,
                     opened: *at,
                     begun: None,
                     ended: None,
                     back: None,
                     was_told_to_come_back: false,
+                    was_told_to_finish: false,
                 }),
                 Item::Left | Item::Ended => lives.last_mut().expect("a stream").ended = Some((*at, item)),
                 Item::Retry => lives.last_mut().expect("a stream").was_told_to_come_back = true,
+                Item::Finish => lives.last_mut().expect("a stream").was_told_to_finish = true,
                 Item::Push { .. } => {}
                 _ => drop(lives.last_mut().expect("a stream").begun.get_or_insert(*at)),
             }
         }
         for at in first + 1..lives.len() {
-            lives[at - 1].back = lives[at].begun;
+            lives[at - 1].back = lives[at..].iter().find_map(|life| life.begun);
         }
     }
     lives
@@ -386,9 +394,36 @@ impl Life<'_> {
     /// Returns true if the application may have ended the stream.
     fn may_be_ended_by_application(&self, trace: &Trace) -> bool {
         let until = self.ended.map_or(self.opened, |(at, _)| at) + SLACK;
-        self.stream.label.is_some_and(|label| {
-            trace.has_change(self.opened, until, |change| matches!(change, Change::EndedLabel(of) if *of == label))
+        trace.has_change(self.opened, until, |change| self.is_meant(change))
+    }
+
+    /// Returns true if the application ends this stream by a change.
+    fn is_meant(&self, change: &Change) -> bool {
+        match change {
+            Change::EndedLabel(label, _) => self.stream.label == Some(label),
+            Change::Closed(number) => *number == self.number,
+            _ => false,
+        }
+    }
+
+    /// Returns true if the application has certainly ended the stream: that began after the subscription, and before anything
+    /// else could end it.
+    fn is_ended_by_application(&self, trace: &Trace, is: impl Fn(&Change) -> bool) -> bool {
+        let Some((at, Item::Ended)) = self.ended else { return false };
+        let Some(subscribed) = self.stream.began.filter(|_| self.begun.is_some()) else { return false };
+        let others =
+            |change: &Change| !matches!(change, Change::EndedLabel(..) | Change::Closed(_) | Change::Drained(_));
+        trace.changes.iter().any(|(from, to, change)| {
+            let is_first = subscribed < *from && !trace.has_change(self.opened, *to, others);
+            is(change) && self.is_meant(change) && is_first && *to < at
         })
+    }
+
+    /// Returns true if another stream of its member began when it ended, or later.
+    fn is_replaced(&self, lives: &[Life<'_>]) -> bool {
+        let member = |of: &Life<'_>| Some((of.stream.member?, of.stream.is_counted));
+        let Some((at, _)) = self.ended.filter(|_| member(self).is_some()) else { return false };
+        lives.iter().any(|other| member(other) == member(self) && other.begun.is_some_and(|begun| begun > at))
     }
 
     /// Returns true if an upgrade has ended the stream, as far as its client can know.
@@ -406,7 +441,11 @@ impl Life<'_> {
         let ended = match (self.ended, self.back) {
             (None, _) => None,
             (Some((at, Item::Left)), _) => Some(at),
-            (Some((at, _)), Some(back)) if self.is_ended_by_upgrade(trace) && back < at + trace.retry => Some(back),
+            (Some((at, _)), Some(back))
+                if !self.is_slow && self.is_ended_by_upgrade(trace) && back < at + trace.retry =>
+            {
+                Some(back)
+            }
             _ => return None,
         };
         Some((begun, ended))
@@ -476,7 +515,8 @@ fn wills_are_published_once(trace: &Trace, places: &Places, broken: &mut Vec<Bro
         *wills.entry(&known.data).or_default() += 1;
     }
     let watched_since = watched_since(trace);
-    for life in lives(trace).iter().filter(|life| life.stream.has_will) {
+    let lives = lives(trace);
+    for life in lives.iter().filter(|life| life.stream.has_will) {
         let found = wills.get(&*format!("will {}", life.number)).copied().unwrap_or(0);
         let Some((at, how)) = life.ended else {
             if found > 0 {
@@ -490,11 +530,17 @@ fn wills_are_published_once(trace: &Trace, places: &Places, broken: &mut Vec<Bro
         let by_application = life.may_be_ended_by_application(trace);
         let is_back = life.back.is_some_and(|back| back < at + trace.retry);
         let by_upgrade = life.is_ended_by_upgrade(trace);
+        // It may have been cut by an upgrade without having seen that.
+        let is_upgrade = |change: &Change| matches!(change, Change::Upgraded);
+        let is_cut = life.is_slow && trace.has_change(life.opened, at, is_upgrade);
         let (least, most) = match how {
+            _ if life.is_ended_by_application(trace, |_| true) => (0, 0),
+            _ if is_cut => (0, 1),
             _ if died || by_application => (0, 1),
             Item::Ended if by_upgrade && life.stream.member.is_some() && is_back => (0, 0),
             _ if life.begun.is_none() => (0, 1), // it has perhaps not entered
-            Item::Ended if by_upgrade && life.stream.member.is_some() && life.back.is_some() => (0, 1),
+            // A stream of the same member has perhaps come in its place.
+            _ if (by_upgrade || trace.has_change(at, at, is_upgrade)) && life.is_replaced(&lives) => (0, 1),
             _ => (1, 1),
         };
         // Somebody must have seen it.
@@ -514,7 +560,7 @@ fn wills_are_published_once(trace: &Trace, places: &Places, broken: &mut Vec<Bro
 /// Rule 15 (EventSource::Hub, "end"): a stream that the application has ended reads no event that is published afterwards.
 fn ended_streams_read_no_more(trace: &Trace, broken: &mut Vec<Broken>) {
     for (began, ended, change) in &trace.changes {
-        let Change::EndedLabel(label) = change else { continue };
+        let Change::EndedLabel(label, _) = change else { continue };
         let later: BTreeSet<&str> =
             trace.publishes.iter().filter(|publish| publish.called > *ended).map(|publish| &*publish.data).collect();
         for client in &trace.clients {
@@ -536,17 +582,45 @@ fn ended_streams_read_no_more(trace: &Trace, broken: &mut Vec<Broken>) {
     }
 }
 
+/// Rule 15: a client that is not to come back is told so, whatever happens while its stream ends, and that is the last thing
+/// that it is sent.
+fn finished_clients_are_told(trace: &Trace, broken: &mut Vec<Broken>) {
+    for life in lives(trace) {
+        let finishes = |change: &Change| matches!(change, Change::EndedLabel(_, true));
+        // The stream may have been ended before with a retry.
+        let by_finish_only = !trace.has_change(life.opened, life.ended.map_or(life.opened, |(at, _)| at), |change| {
+            life.is_meant(change) && !finishes(change) || matches!(change, Change::Died | Change::Cut)
+        });
+        if by_finish_only && life.is_ended_by_application(trace, finishes) && !life.was_told_to_finish {
+            fail(broken, 15, || format!("the client of stream {} is not told to finish", life.number));
+        }
+    }
+    for client in &trace.clients {
+        let mut is_finished = false;
+        for (_, item) in &client.items {
+            match item {
+                Item::Finish => is_finished = true,
+                Item::Opened { .. } => is_finished = false,
+                Item::Event { data, .. } if is_finished => {
+                    fail(broken, 15, || format!("{data} comes after the finish"))
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
 /// Rule 22 (SECURITY.md): an upgrade ends no stream without telling its client to come back.
 fn an_upgrade_tells_clients_to_come_back(trace: &Trace, broken: &mut Vec<Broken>) {
     for life in lives(trace) {
         let Some((at, Item::Ended)) = life.ended else { continue };
         let ends_it = |change: &Change| match change {
             Change::Upgraded | Change::NotUpgraded => false,
-            Change::EndedLabel(label) => life.stream.label == Some(label),
+            Change::EndedLabel(..) | Change::Closed(_) => life.is_meant(change),
             Change::Died | Change::Drained(_) | Change::Cut => true,
         };
         let only_upgrades = !trace.has_change(life.opened, at + SLACK, ends_it);
-        if only_upgrades && trace.complete && life.begun.is_some() && !life.was_told_to_come_back {
+        if only_upgrades && trace.complete && life.begun.is_some() && !life.is_slow && !life.was_told_to_come_back {
             fail(broken, 22, || format!("stream {} ends without a word", life.number));
         }
     }
@@ -614,7 +688,7 @@ fn a_drain_ends_all_streams(trace: &Trace, broken: &mut Vec<Broken>) {
         match life.ended {
             None => fail(broken, 18, || format!("stream {number} is open")),
             Some((at, _)) if at > end => fail(broken, 18, || format!("stream {number} ends {:?} late", at - end)),
-            Some((_, Item::Ended)) if !life.was_told_to_come_back && life.stream.asked.is_some() => {
+            Some((_, Item::Ended)) if !life.was_told_to_come_back && !life.is_slow && life.stream.asked.is_some() => {
                 fail(broken, 18, || format!("the client of stream {number} is not told to come back"));
             }
             _ => {}

@@ -59,6 +59,8 @@ pub enum Item {
     },
     /// The client was told to come back after a time.
     Retry,
+    /// The client was told not to come back.
+    Finish,
     /// The client closed its connection.
     Left,
     /// The server closed the connection.
@@ -70,6 +72,8 @@ pub enum Item {
 pub struct Seen {
     pub channels: Vec<&'static str>,
     pub follows_state: bool,
+    /// True if it reads now and then only. So it sees late what happens to its streams.
+    pub is_slow: bool,
     pub items: Vec<(Instant, Item)>,
     /// What a page that follows the state has in its map.
     pub map: Map,
@@ -116,8 +120,10 @@ pub enum Change {
     Upgraded,
     /// An upgrade was refused.
     NotUpgraded,
-    /// The streams with this label were ended.
-    EndedLabel(&'static str),
+    /// The streams with this label were ended, so that their clients do not come back if this is true.
+    EndedLabel(&'static str, bool),
+    /// The application has ended this stream.
+    Closed(u64),
     /// The hub was drained within a time.
     Drained(Duration),
     /// A worker lost its connection.

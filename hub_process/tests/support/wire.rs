@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU16, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 
 /// The bytes that a wire still takes in one direction, if it does not break.
@@ -29,7 +29,8 @@ struct Shared {
     most: AtomicU64,
     /// What workers say they speak; zero for what they do.
     version: AtomicU16,
-    open: Mutex<Vec<UnixStream>>,
+    /// A connection ends with its threads, and with it the sockets that were on their way.
+    open: Mutex<Vec<Weak<UnixStream>>>,
 }
 
 /// A wire. Connections through it continue until it is [cut](Wire::cut).
@@ -91,11 +92,10 @@ impl Wire {
 impl Shared {
     fn connect(self: &Arc<Self>, worker: UnixStream) {
         let Ok(hub) = UnixStream::connect(&self.hub) else { return };
-        let copies = [worker.try_clone(), hub.try_clone()].map(|copy| copy.expect("a descriptor"));
-        self.open.lock().expect("no panic").extend(copies);
-        let pairs = [(worker.try_clone(), hub.try_clone()), (Ok(hub), Ok(worker))];
+        let (worker, hub) = (Arc::new(worker), Arc::new(hub));
+        self.open.lock().expect("no panic").extend([&worker, &hub].map(Arc::downgrade));
+        let pairs = [(Arc::clone(&worker), Arc::clone(&hub)), (hub, worker)];
         for (direction, (from, to)) in pairs.into_iter().enumerate() {
-            let (from, to) = (from.expect("a descriptor"), to.expect("a descriptor"));
             let shared = Arc::clone(self);
             thread::spawn(move || {
                 shared.pass(direction, &from, &to);
@@ -147,7 +147,7 @@ impl Shared {
     }
 
     fn break_all(&self) {
-        for socket in self.open.lock().expect("no panic").drain(..) {
+        for socket in self.open.lock().expect("no panic").drain(..).filter_map(|socket| socket.upgrade()) {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
