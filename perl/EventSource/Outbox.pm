@@ -338,6 +338,9 @@ delays no others. Nor does a row whose text cannot become UTF-8, which PostgreSQ
 stays as a dead letter, with C<state> 2 and the reason in C<problem>. So do rows that are refused for five minutes while others
 are published, and published rows that cannot be deleted.
 
+A row that another session has locked, or that can be neither deleted nor changed (a trigger, a C<CHECK ... NOT VALID>), is set
+aside, and the log names it. The others go on. If the hub has refused the row, later ones of its key wait.
+
     eventsource outbox --hub shop --dsn dbi:Pg:dbname=shop --list
 
 Mend a row by an C<UPDATE>, or raise C<keep_state> of the hub, and call L</retry>. It is published after those of its key that

@@ -314,6 +314,101 @@ check 'rows that the database does not delete' => sub {
     $dbh->do('DELETE FROM eventsource_outbox WHERE state = 2');
 };
 
+# A trigger that lets nobody delete or change a row: what it does, and the SQL.
+my %HOLDERS = (
+    MariaDB => {
+        raises => [
+            map {
+                "CREATE TRIGGER hold$_ BEFORE $_ ON eventsource_outbox FOR EACH ROW IF OLD.channel LIKE 'held%' THEN"
+                    . " SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '$HELD'; END IF"
+            } qw(DELETE UPDATE)
+        ]
+    },
+    PostgreSQL => {
+        map {
+            $_->[0] => [
+                'CREATE OR REPLACE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN'
+                    . " IF OLD.channel LIKE 'held%' THEN $_->[1]; END IF;"
+                    . q{ IF TG_OP = 'DELETE' THEN RETURN OLD; END IF; RETURN NEW; END $$},
+                'CREATE TRIGGER hold BEFORE UPDATE OR DELETE ON eventsource_outbox FOR EACH ROW EXECUTE FUNCTION hold()'
+            ]
+        } [raises => "RAISE EXCEPTION '$HELD' USING DETAIL = OLD.data"],
+        [ignores => 'RETURN NULL']
+    },
+    SQLite => {
+        map {
+            my ($does, $raise) = @$_;
+            $does => [
+                map {
+                          "CREATE TRIGGER hold$_ BEFORE $_ ON eventsource_outbox WHEN OLD.channel LIKE 'held%'"
+                        . " BEGIN SELECT RAISE($raise); END"
+                } qw(DELETE UPDATE)
+            ];
+        } [raises => "ABORT, '$HELD'"],
+        [ignores => 'IGNORE']
+    },
+);
+
+# Rows that the database lets nobody mark: one that is published, and one that the hub refuses, whose key waits.
+check 'rows that can be neither deleted nor changed' => sub {
+    my $outbox  = shift;
+    my $kind    = $outbox->database->name;
+    my $dbh     = $outbox->database->connect;
+    my $holders = $HOLDERS{$kind};
+    my $drop    = sub {
+        my @names = $kind eq 'PostgreSQL' ? 'hold ON eventsource_outbox' : qw(holdDELETE holdUPDATE);
+        $dbh->do("DROP TRIGGER $_") for @names;
+    };
+    for my $does (sort keys %$holders) {
+        $dbh->do($_) for @{$holders->{$does}};
+        $outbox->outbox->publish($dbh, "held $does" => 'secret');
+        $dbh->do("INSERT INTO eventsource_outbox (channel, event, data) VALUES ('held $does 2', 'gap', 'secret')");
+        $outbox->outbox->publish($dbh, "held $does 2" => 'later');
+        my ($id) = $dbh->selectrow_array('SELECT min(id) FROM eventsource_outbox');
+        $outbox->outbox->publish($dbh, "free $does" => $_) for 1 .. 3;
+        my $follower = $outbox->follow;
+        is scalar(() = $outbox->events(3, "free $does")), 3, "$does: others are published" or diag $follower->log;
+        ok wait_until($DEADLINE, sub { $outbox->stats->{waiting} == 3 }), "$does: and acknowledged";
+        is scalar(() = $outbox->events(1, "held $does")), 1, "$does: the row is published";
+        my $reason = $does eq 'raises' ? ".*$HELD" : '';
+        my $line   = qr/row $id is published, and can be marked neither so nor as a dead letter$reason.*; look at the/;
+        like decode('UTF-8', $follower->log), $line,                    "$does: the log names it";
+        unlike $follower->log,                qr/secret|takes nothing/, "$does: and not its data";
+        $drop->();
+        ok $outbox->wait_until_empty, "$does: without the trigger no row waits";
+        is scalar(() = $outbox->events(1, "held $does")), 1, "$does: the row is not published again";
+        is_deeply [map { $_->{data} } $outbox->events(1, "held $does 2")], ['later'], "$does: the key goes on";
+        is $outbox->stats->{dead_letters}, 1, "$does: one that is refused is a dead letter";
+        $dbh->do('DELETE FROM eventsource_outbox');
+    }
+};
+
+# The transaction of another session has rows of more than one batch behind it.
+check 'rows that another session has locked', locks => sub {
+    my $outbox = shift;
+    my $dbh    = $outbox->database->connect;
+    my $other  = $outbox->database->connect(AutoCommit => 0);
+    $outbox->outbox->publish($dbh, locked => {data => $_, key => $_}) for 1, 2;
+    $dbh->do(q{INSERT INTO eventsource_outbox (channel, event, data) VALUES ('refused', 'gap', 'x')});
+    my @ids = @{$dbh->selectcol_arrayref('SELECT id FROM eventsource_outbox ORDER BY id')};
+    $other->selectrow_array("SELECT id FROM eventsource_outbox WHERE id = $_ FOR UPDATE") for @ids;
+    $dbh->begin_work;
+    $outbox->outbox->publish($dbh, locked => {data => $_, key => $_}) for 3 .. 300;
+    $dbh->commit;
+    my $follower = $outbox->follow;
+    ok wait_until($DEADLINE, sub { $outbox->stats->{waiting} == 3 }), 'only locked rows wait' or diag $follower->log;
+    is scalar(() = $outbox->events(300, 'locked')), 300, 'all are published';
+    like $follower->log,
+        qr/row $ids[0] is published, and another session has locked it; it is marked when that transaction ends/,
+        'the log names a row';
+    unlike $follower->log, qr/takes nothing|not answered/, 'and no error' or diag $follower->log;
+    $other->rollback;
+    ok $outbox->wait_until_empty, 'no row waits when the transaction has ended';
+    is scalar(() = $outbox->events(300, 'locked')), 300, 'none is published again';
+    is $outbox->stats->{dead_letters},              1,   'only the row that is refused is a dead letter';
+    $dbh->do('DELETE FROM eventsource_outbox');
+};
+
 # A row that stays for some seconds, and one that is published once.
 check 'rows that are kept, and rows that are published once' => sub {
     my $outbox   = shift;
@@ -396,7 +491,7 @@ run_each [sort keys %class] => sub {
     same_events_ok($database, show_channel => $_) for qw(data event);
     form_ok($database) if $class->name eq 'SQLite';
     my $outbox = Testing::Outbox->new($database, $shell, hub => lc $class->name);
-    run_checks($outbox, $class->name);
+    run_checks($outbox, $class->name, $class->can('kill') ? 'locks' : ());
 };
 
 done_testing;

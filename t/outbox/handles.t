@@ -76,11 +76,13 @@ sub attributes_ok {
     is_deeply [map { EventSource::XS::Outbox::Row->group_of($_) } @rows[1, 2]], [qw(news news)],
         'the empty key is none';
     ok $table->acquire_lease('holder', 2.5), 'a lease may have fractions of seconds';
-    is_deeply [map { $_->{id} } $table->waiting(10, $rows[0])], [map { $_->{id} } @rows[1 .. 4]],
+    is_deeply [map { $_->{id} } $table->waiting(10, [$rows[0]])], [map { $_->{id} } @rows[1 .. 4]],
         'a group can be left out: a key';
-    is_deeply [map { $_->{id} } $table->waiting(10, @rows[1, 2])], [map { $_->{id} } @rows[0, 4]],
+    is_deeply [map { $_->{id} } $table->waiting(10, [@rows[1, 2]])], [map { $_->{id} } @rows[0, 4]],
         'a channel without a key';
-    is_deeply [$table->waiting(10, @rows)], [], 'all';
+    is_deeply [$table->waiting(10, \@rows)], [], 'all';
+    is_deeply [map { $_->{id} } $table->waiting(10, [], [@rows[1, 3]])], [map { $_->{id} } @rows[0, 2, 4]],
+        'so can rows, without their groups';
     my $problem = "what is wrong with $TEXT";
     $table->mark_dead($rows[0], $problem);
     is $producer->selectrow_array('SELECT problem FROM eventsource_outbox WHERE state = 2'), $problem,

@@ -44,6 +44,7 @@ my %FAULT = (
     hub_kill        => 0.02,
     kill            => 0.03,
     late            => 0.3,
+    lock            => 0.05,
     meanwhile       => 0.1,
     refuse          => 0.15,
     slow            => 0.1,
@@ -54,7 +55,7 @@ my %FAULT = (
 
 # Faults that leave a row published once, even if the hub remembers little: the only follower with work is stopped between two
 # steps, or the only follower loses its database.
-my %CALM = (stop => {stop => 0.2}, database => {map { $_ => 0.15 } grep { /\Adatabase/ } keys %FAULT});
+my %CALM = (stop => {stop => 0.2}, database => {map { $_ => 0.15 } 'lock', grep { /\Adatabase/ } keys %FAULT});
 
 # Options: class, that of the followers; fault, how probable each is; calm, the name of the faults that are allowed; stop_at
 # and stop_for: the one fault is that a follower stops at this call of the database or the hub, for so many seconds.
@@ -301,8 +302,9 @@ sub _write {
     $row{data} = "\xFF"           if $poison eq 'bytes';
     $self->{rows}{$token} =
         {group => $group, is_free => $is_free, poison => $poison, refused => 0, token => $token};
-    $self->{rows}{$token}{is_unmarked} = $row{(qw(is_held is_kept))[rand 2]} = 1 if rand() < 0.03 && !$other;
-    $self->{rows}{$token}{is_exempt}   = 1                                       if $poison && $poison ne 'lasting';
+    $self->{rows}{$token}{is_unmarked} = $row{(qw(is_held is_kept is_stuck))[rand 3]} = 1 if rand() < 0.03 && !$other;
+    $self->{rows}{$token}{is_stuck}    = $row{is_stuck};
+    $self->{rows}{$token}{is_exempt}   = 1 if $poison && $poison ne 'lasting';
     $self->{database}->insert($open, \%row);
     return;
 }
@@ -329,6 +331,7 @@ my @EVENTS = (
     [hub_away      => '_cut_hub'],
     [hub_kill      => '_kill_hub'],
     [kill          => '_replace_follower'],
+    [lock          => '_lock_row'],
     [end           => '_end_follower'],
 );
 
@@ -361,6 +364,14 @@ sub _delete_row {
     delete $self->{database}{tables}{$row->{id}};
     $self->{database}->note_change;
     $self->{rows}{$row->{token}}{$_} = 1 for qw(is_exempt is_gone);
+    return;
+}
+
+# Another session locks a row that waits, for a while.
+sub _lock_row {
+    my $self = shift;
+    my @rows = $self->{database}->rows(0) or return;
+    $rows[rand @rows]{locked_until} = $self->{now} + $self->_some_seconds;
     return;
 }
 
@@ -419,6 +430,7 @@ sub _heal {
     $self->{fault} = {};
     delete $self->{stop_at};
     $self->{database}{away_until} = $self->{hub}{away_until} = 0;
+    delete $_->{locked_until} for $self->{database}->rows(0);
     $self->_end_transactions(rand() < 0.5);
     $self->_run_late(1);
     my ($lost, @others) = sort { $self->_has_lease($b) <=> $self->_has_lease($a) } @{$self->{followers}};
@@ -450,21 +462,28 @@ sub _unsettled {
             && !$_->{is_unmarked}
     } values %{$self->{rows}};
     $self->_problem("row $_->{token} is a dead letter, and the hub would take it") for @wrong;
-    my %first = $self->_lasting;
-    return grep { !defined $first{$_->{group}} || ($id{$_->{token}} // 0) < $first{$_->{group}} } grep {
+    my %first = $self->_first_of_groups(
+        sub { $_[0]{poison} eq 'lasting' || $_[0]{is_stuck} && ($_[0]{poison} || $_[0]{was_full}) });
+    return grep { !defined $first{$_->{group}} || ($id{$_->{token}} // 0) < $first{$_->{group}} }
+        grep    { !$_->{is_stuck}              || !$_->{published} } grep {
         my $state          = $state{$_->{token}};
         my $is_dead_letter = $_->{poison} || $_->{was_full} && defined $state && $state == 2;
         defined $_->{seq} && !$_->{is_gone} && (defined $state && $state == 0 || !$_->{published} && !$is_dead_letter)
-    } values %{$self->{rows}};
+        } values %{$self->{rows}};
 }
 
 # The groups that wait for a row that the hub refuses again and again, each with the number of the first one.
 sub _lasting {
     my $self = shift;
+    return $self->_first_of_groups(sub { $_[0]{poison} eq 'lasting' && !$_[0]{is_stuck} });
+}
+
+sub _first_of_groups {
+    my ($self, $holds) = @_;
     my %first;
     for my $waiting (reverse $self->{database}->rows(0)) {
         my $row = $self->{rows}{$waiting->{token}};
-        $first{$row->{group}} = $waiting->{id} if $row->{poison} eq 'lasting';
+        $first{$row->{group}} = $waiting->{id} if $holds->($row);
     }
     return %first;
 }

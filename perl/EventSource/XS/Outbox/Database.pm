@@ -167,7 +167,7 @@ sub acquire_lease {
 # take so many seconds. Returns what an operator should know of it, undef if there is nothing.
 sub attach {
     my ($self, $dbh, $seconds) = @_;
-    my %ours = (%ATTRIBUTES, $self->attributes($dbh));
+    my %ours = (%ATTRIBUTES, $self->attributes($dbh), ShowErrorStatement => 0);    # a statement has the texts of rows
     $dbh->{$_} = $ours{$_} for keys %ours;
     $self->commit_each($dbh);
     $self->{dbh} = $dbh;
@@ -237,6 +237,14 @@ sub expire {
     return $dbh->do("DELETE FROM $table WHERE id IN (" . join(', ', @ids) . ')');
 }
 
+# The numbers of the rows that wait and that another session has locked, without waiting for it. A row that may be written is
+# locked for the time of the statement.
+sub locked_of {
+    my ($self, @rows) = @_;
+    my %is_free = map { $_ => 1 } $self->lockable_of(@rows);
+    return grep { !$is_free{$_} } $self->waiting_of(@rows);
+}
+
 # The numbers of those of the rows that wait.
 sub waiting_of {
     my ($self, @rows) = @_;
@@ -266,10 +274,10 @@ sub problem_of_version {
     return "the table $self->{table} has version $version, and this release needs $VERSION";
 }
 
-# The reasons why the database refuses to insert rows, and to follow, by these words; none if it does not. The statements
-# change nothing: rights are checked before rows are sought.
+# The reasons why the database refuses to insert rows, and to follow, by these words; none if it does not. Arguments name the
+# acts, otherwise all are tried. The statements change nothing: rights are checked before rows are sought.
 sub refusals {
-    my $self  = shift;
+    my ($self, @acts) = @_;
     my $table = $self->{table};
     my $row   = "SELECT 'x' AS channel, 'x' AS data";
     my %needs = (
@@ -283,7 +291,7 @@ sub refusals {
     );
     local ($@, $SIG{__DIE__});
     my %refused;
-    for my $what (keys %needs) {
+    for my $what (@acts ? @acts : keys %needs) {
         $refused{$what} = eval { $self->{dbh}->do($_) for @{$needs{$what}}; 1 } ? undef : $@;
     }
     return %refused;
@@ -302,13 +310,14 @@ sub retry {
     return 0 + $self->{dbh}->do("UPDATE $self->{table} SET state = $WAITS, problem = NULL WHERE state = $DEAD$these");
 }
 
-# The rows that wait, in their order, each a hash, but for those of the groups of others. A batch has at most so many rows and
-# bytes, but for the first row. A row whose texts are none has the reason in unreadable.
+# The rows that wait, in their order, each a hash, without some rows, and without the groups of others. A batch has at most so
+# many rows and bytes, but for the first row. A row whose texts are none has the reason in unreadable.
 sub waiting {
-    my ($self, $rows, @others) = @_;
+    my ($self, $rows, $of_groups, $others) = @_;
     my @texts = ('token', @TEXTS);
     my $size  = join ' + ', map { "coalesce($_, 0)" } map { $self->size_of($_) } @texts;
-    my $where = join ' AND NOT ', "state = $WAITS", map { $self->_is_of_group($_) } @others;
+    my @not   = ((map { $self->_is_of_group($_) } @{$of_groups || []}), @{$others || []} ? $self->_are(@$others) : ());
+    my $where = join ' AND NOT ', "state = $WAITS", map { "($_)" } @not;
     my $sizes = "SELECT id, $size AS size FROM $self->{table} WHERE $where ORDER BY id LIMIT $rows";
     my $upto  = "SELECT id, size, sum(size) OVER (ORDER BY id) AS total FROM ($sizes) AS sizes";
     return $self->rows(
@@ -333,6 +342,18 @@ sub descriptor { return undef }
 
 # Bytes that were read, as they are compared with bytes_of.
 sub literal_of { return "X'" . unpack('H*', $_[1]) . "'" }
+
+# The numbers of the rows that no other session has locked.
+sub lockable_of {
+    my ($self, @rows) = @_;
+    return @{$self->{dbh}->selectcol_arrayref($self->lock_of(@rows) . ' SKIP LOCKED')};
+}
+
+# The statement that locks rows.
+sub lock_of {
+    my ($self, @rows) = @_;
+    return "SELECT id FROM $self->{table} WHERE " . $self->_are(@rows) . ' FOR UPDATE';
+}
 
 # Rows of the table o as hashes, with their numbers, other columns, and texts as bytes of UTF-8.
 sub rows {
@@ -375,8 +396,7 @@ sub _is_of_group {
     my ($self, $row) = @_;
     my $key   = $row->{event_key};
     my %value = (channel => $row->{channel}, "coalesce(event_key, '')" => defined $key ? $key : '');
-    return
-        '(' . join(' AND ', map { $self->bytes_of($_) . ' = ' . $self->literal_of($value{$_}) } sort keys %value) . ')';
+    return join ' AND ', map { $self->bytes_of($_) . ' = ' . $self->literal_of($value{$_}) } sort keys %value;
 }
 
 # A text, bytes of UTF-8, as a value of SQL, and what is bound to it.

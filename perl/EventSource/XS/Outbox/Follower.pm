@@ -17,8 +17,9 @@ use warnings;
 # then at once, otherwise after a pause, as the table says. Each row is in the list that has the name of its state:
 #
 #   waiting   read, and not answered by the hub   sent: taken, dead or delayed; waiting if the hub is lost or takes nothing
-#   taken     published                           acknowledged: gone from the table, or kept; dead if the database lets it wait
-#   dead      refused for good, or not marked     acknowledged: a dead letter
+#   taken     published                           acknowledged: gone from the table, or kept, or a dead letter; or unmarked
+#   dead      refused for good                    acknowledged: a dead letter; or unmarked
+#   unmarked  the database lets nobody mark it    not read for a while; acknowledged after that; or unmarked
 #   delayed   refused for now                     not read for a while, nor others of its group; then waiting; after many, dead
 #
 # A row is read because it waits, never because its number is above the last one. Numbers are given when a row is written, and
@@ -61,6 +62,18 @@ my $MOST_DELAY   = 60;                # seconds between two attempts to publish 
 my $REFUSALS     = 10;                # until a row is dead, and the seconds that they have to take
 my $REFUSED_FOR  = 300;
 
+my $MOST_UNMARKED = 1000;             # rows; each makes that question longer
+
+# Why a row is not marked: the clause, the seconds between two attempts, the remedy.
+my %OBSTACLE = (
+    locked => ['another session has locked it', $MAX_PAUSE, 'it is marked when that transaction ends'],
+    held   => [
+        'can be marked neither so nor as a dead letter',
+        $MOST_DELAY,
+        'look at the triggers, constraints and policies of the table'
+    ],
+);
+
 my $NEVER = 9**9**9;
 
 # By the state: what the step waits for, and the step.
@@ -84,8 +97,9 @@ sub new {
     return bless {
         waiting     => [],
         taken       => [],
-        dead        => [],                                              # each with its problem, and perhaps a remedy
+        dead        => [],                                              # each with its problem
         delayed     => {},                                              # by their groups
+        unmarked    => {},                                              # by their names
         accepted    => 0,                                               # by the hub: a count of rows
         away        => {$given{was_away} ? (database => 0.05) : ()},    # what is away, and the pause between attempts
         clock       => sub { clock_gettime(CLOCK_MONOTONIC) },
@@ -200,48 +214,102 @@ sub _acquire_lease {
     return $is_held ? 0 : $STANDBY;
 }
 
+# Marks what the hub has taken or refused.
 sub _acknowledge {
-    my $self     = shift;
-    my $database = $self->{database};
-    $self->_acknowledge_taken($database);
-    while (my $row = $self->{dead}[0]) {
-        $database->mark_dead($row, $row->{problem}) > 0
-            or !$database->waiting_of($row)
-            or die "row $row->{id} can be marked neither as published nor as a dead letter:"
-            . " look at the triggers and policies of the table\n";
-        shift @{$self->{dead}};
-        my $remedy = $row->{remedy} || 'mend it, and "eventsource outbox --retry" publishes it';
-        $self->_report_row($row, "is a dead letter: $row->{problem}", $remedy);
-    }
+    my $self  = shift;
+    my $taken = $self->{taken};
+    $self->_mark_each($self->_unacknowledged(@$taken)) if @$taken;
+    $self->{taken} = [];
+    my $dead = $self->{dead};
+    $self->_mark_each(@$dead) if @$dead;
+    $self->{dead} = [];
     return 0;
 }
 
-# A row that is published, and that the database does not mark, such as one that a trigger holds, would be read again and again,
-# or hold up others. So it is dead. If the database refuses more than the row, all are tried again.
-sub _acknowledge_taken {
-    my ($self, $database) = @_;
-    my @taken = @{$self->{taken}} or return;
+# Acknowledges published rows in one statement. Returns the rows that wait after that. If the database refuses more than a row,
+# all are tried again.
+sub _unacknowledged {
+    my ($self, @taken) = @_;
+    my $database = $self->{database};
     local ($@, $SIG{__DIE__});
     my $count = eval { $database->acknowledge(@taken) };
-    my %error;
-    if (!defined $count) {
-        my $error   = $@;
-        my %refused = $database->refusals;
-        die $error if defined $refused{follow};
-        for my $row (@taken) {
-            $error{$row->{id}} = ': ' . _text_of($@) if !eval { $database->acknowledge($row); 1 };
-        }
+    return                        if defined $count && $count == @taken;
+    $self->_die_unless_of_row($@) if !defined $count;
+    my %waits = map { $_ => 1 } $database->waiting_of(@taken);
+    return grep { $waits{$_->{id}} } @taken;
+}
+
+# Marks rows one by one. A row that the database does not mark must not hold up the others, so it is set aside.
+sub _mark_each {
+    my ($self, @rows) = @_;
+    my %is_locked = map { $_ => 1 } @rows ? $self->{database}->locked_of(@rows) : ();
+    for my $row (@rows) {
+        $self->{wait_for}->('database');    # each of them may take its time
+        my @obstacle = $is_locked{$row->{id}} ? (locked => '') : $self->_mark($row);
+        if (@obstacle) { $self->_set_aside($row, @obstacle) }
+        else           { delete $self->{unmarked}{_name_of($row)} }
     }
-    if (!defined $count || $count < @taken) {
-        my %waits = map { $_ => 1 } $database->waiting_of(@taken);
-        for my $row (grep { $waits{$_->{id}} } @taken) {
-            $row->{remedy} = 'remove the cause, and delete the row';
-            $self->_give_up($row, 'it is published, and the database does not mark it so' . ($error{$row->{id}} // ''));
-        }
-    }
-    $self->{taken} = [];
     return;
 }
+
+# Marks a row as published, or as a dead letter if the hub has refused it. A row that is published and cannot be marked so, such
+# as one that a trigger holds, becomes a dead letter, too. Returns the obstacle if the row waits after that.
+sub _mark {
+    my ($self, $row) = @_;
+    my $database = $self->{database};
+    my ($problem, $remedy) = ($row->{problem}, 'mend it, and "eventsource outbox --retry" publishes it');
+    local ($@, $SIG{__DIE__});
+    if (!defined $problem) {
+        return if (eval { $database->acknowledge($row) } || 0) > 0;
+        my $reason = length $@ ? ': ' . _text_of($@) : '';
+        return if !$database->waiting_of($row);
+        return locked => '' if $database->locked_of($row);
+        ($problem, $remedy) =
+            ("it is published, and the database does not mark it so$reason", 'remove the cause, and delete the row');
+    }
+    my $count = eval { $database->mark_dead($row, $problem) };
+    if (!defined $count || $count == 0) {
+        my $error = $@;
+        $self->_die_unless_of_row($error) if !defined $count;
+        if ($database->waiting_of($row)) {
+            return locked => '' if $database->locked_of($row);
+            return held   => length $error ? ': ' . _text_of($error) : '';
+        }
+    }
+    $self->_report_row($row, "is a dead letter: $problem", $remedy);
+    return;
+}
+
+# Dies with an error of the database, unless that refuses a row only.
+sub _die_unless_of_row {
+    my ($self, $error) = @_;
+    my %refused = $self->{database}->refusals('follow');
+    die $error if defined $refused{follow};
+    return;
+}
+
+# A row that the database lets nobody mark is marked later: another session has locked it (locked), or a trigger, a constraint or
+# a policy holds it (held). It is not read meanwhile, because it would be published again. If the hub has refused it, its group
+# waits, because another follower may publish it after the later ones.
+sub _set_aside {
+    my ($self, $row, $obstacle, $reason) = @_;
+    my ($unmarked, $name, $now) = ($self->{unmarked}, _name_of($row), $self->{clock}->());
+    my $is_published = !defined $row->{problem};
+    my $state        = $is_published ? 'published' : 'refused, and its key waits';
+    my ($clause, $most, $remedy) = @{$OBSTACLE{$obstacle}};
+    die "row $row->{id} is $state, and $clause$reason, as with $MOST_UNMARKED others: $remedy\n"
+        if !$unmarked->{$name} && keys %$unmarked >= $MOST_UNMARKED;
+    my %known = map { $_ => $row->{$_} } qw(channel event_key id problem token);
+    my $aside = $unmarked->{$name} ||= {row => \%known, tries => 0};
+    $aside->{until} = $now + min($most, 0.1 * 2**$aside->{tries}++);
+    $aside->{is_reported} ||= $self->_report_row($row, "is $state, and $clause$reason", $remedy);
+    return if $is_published;
+    my $group = $ROW->group_of($row);
+    $self->{waiting} = [grep { $ROW->group_of($_) ne $group } @{$self->{waiting}}];
+    return;
+}
+
+sub _name_of { return "$_[0]{id} $_[0]{token}" }
 
 sub _give_up {
     my ($self, $row, $problem) = @_;
@@ -258,10 +326,14 @@ sub _look {
     return 0 if $self->_expire($now);
     my $has_changed = $database->may_have_changed;
     return $self->_pause($now) if $now < $self->{look_at} && !$is_hinted && !$has_changed;
+    my $unmarked = $self->{unmarked};
+    $self->_mark_each(map { $_->{row} } grep { $_->{until} <= $now } values %$unmarked) if %$unmarked;
     my @delayed = $self->_delayed($now);
-    my @rows    = $database->waiting($BATCH, map { $_->{row} } @delayed);
+    my @aside   = values %$unmarked;
+    my @held    = map { $_->{row} } @delayed, grep { defined $_->{row}{problem} } @aside;
+    my @rows    = $database->waiting($BATCH, \@held, [map { $_->{row} } @aside]);
     $self->{waiting} = \@rows;
-    $self->{look_at} = @rows ? 0 : min($NEVER, map { $_->{until} } @delayed);
+    $self->{look_at} = @rows ? 0 : min($NEVER, map { $_->{until} } @delayed, @aside);
     $self->_reached('database');
     return @rows ? 0 : $self->_pause($now);
 }
@@ -390,15 +462,21 @@ sub _send {
 
 sub _drop_hub { return delete @{$_[0]}{qw(hint hub)} }
 
-# A table may hold many such rows.
+# A table may hold many such rows. Returns true if the line was written, false if another one was written just before.
 sub _report_row {
     my ($self, $row, $text, $remedy) = @_;
     my $now = $self->{clock}->();
-    return $self->{unreported}++ if $now < $self->{next_line};
-    my $others = delete $self->{unreported};
+    if ($now < $self->{next_line}) {
+        $self->{unreported}{$row->{id}} = 1;
+        return !!0;
+    }
+    my $unreported = delete $self->{unreported} || {};
+    delete $unreported->{$row->{id}};
+    my $others = keys %$unreported;
     $self->{next_line} = $now + $QUIET;
     my $more = $others ? " (and $others more since the last line)" : '';
-    return $self->_report("row $row->{id} $text$more" . (defined $remedy ? "; $remedy" : ''));
+    $self->_report("row $row->{id} $text$more" . (defined $remedy ? "; $remedy" : ''));
+    return !!1;
 }
 
 # Returns true if something was published meanwhile, as far as others say so.

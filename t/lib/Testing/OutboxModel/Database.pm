@@ -205,12 +205,14 @@ sub release_lease {
 }
 
 sub waiting {
-    my ($self, $most, @others) = @_;
+    my ($self, $most, $of_groups, $others) = @_;
     my $limit       = 1 + int rand 8;
-    my %is_of_other = map { _group_of($_) => 1 } @others;
+    my %is_of_other = map { _group_of($_) => 1 } @$of_groups;
+    my %is_other    = map { ("$_->{id} $_->{token}" => 1) } @$others;
     return $self->_ask(
         sub {
-            my @rows = map { +{%$_} } grep { !$is_of_other{_group_of($_)} } $self->{database}->rows(0);
+            my @rows = map { +{%$_} }
+                grep { !$is_of_other{_group_of($_)} && !$is_other{"$_->{id} $_->{token}"} } $self->{database}->rows(0);
             splice @rows, $limit if @rows > $limit;
             return @rows;
         }
@@ -223,7 +225,8 @@ sub acknowledge {
     my ($count) = $self->_ask(
         sub {
             my @these = $self->_these(@rows);
-            die "a trigger holds row $_->{id}\n" for grep { $_->{is_held} } @these;
+            $self->_refuse_locked(@these);
+            die "a trigger holds row $_->{id}\n" for grep { $_->{is_held} || $_->{is_stuck} } @these;
             @these = grep { !$_->{is_kept} } @these;
             for my $row (@these) {
                 if ($self->{keep}) { @$row{qw(state finished)} = (1, $database->now) }
@@ -255,11 +258,22 @@ sub waiting_of {
     );
 }
 
+sub locked_of {
+    my ($self, @rows) = @_;
+    return $self->_ask(
+        sub {
+            map { $_->{id} } grep { $_->{state} == 0 && $self->_is_locked($_) } $self->_these(@rows);
+        }
+    );
+}
+
 sub mark_dead {
     my ($self, $row, $problem) = @_;
     my ($count) = $self->_ask(
         sub {
             my @these = grep { $_->{state} == 0 } $self->_these($row);
+            $self->_refuse_locked(@these);
+            die "a trigger holds row $_->{id}\n" for grep { $_->{is_stuck} } @these;
             @$_{qw(state problem)} = (2, $problem) for @these;
             $self->{database}->note_change($self);
             return scalar @these;
@@ -279,6 +293,16 @@ sub expire {
         }
     );
     return $count;
+}
+
+sub _is_locked { return ($_[1]{locked_until} || 0) > $_[0]{world}{now} }
+
+sub _refuse_locked {
+    my ($self, @rows) = @_;
+    for (@rows) {
+        die "another session has locked row $_->{id}\n" if $self->_is_locked($_);
+    }
+    return;
 }
 
 sub _group_of { return join "\0", $_[0]{channel}, $_[0]{event_key} // '' }

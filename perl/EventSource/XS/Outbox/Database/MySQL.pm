@@ -5,6 +5,10 @@ use warnings;
 # An outbox in MariaDB or MySQL, by DBD::MariaDB or DBD::mysql. These notify nobody, so the follower asks.
 
 use parent 'EventSource::XS::Outbox::Database';
+use List::Util qw(max);
+
+# The errors of a statement that does not wait for a lock: of MariaDB, of MySQL.
+my %IS_LOCKED = map { $_ => 1 } 1205, 3572;
 
 # Public methods
 
@@ -13,14 +17,28 @@ sub ago { return "NOW(6) - INTERVAL $_[1] SECOND" }
 # A prepared statement of DBD::mysql takes memory for the longest text that a column can have, 4 GB.
 sub attributes { return $_[1]{Driver}{Name} eq 'mysql' ? (mysql_server_prepare => 0) : () }
 
+# A statement waits a second for rows. Then a follower sets them aside.
 sub bound_statements {
     my ($self, $seconds) = @_;
-    $self->{dbh}->do(sprintf 'SET SESSION %s_timeout = %d', $_, $seconds < 1 ? 1 : $seconds)
-        for qw(lock_wait innodb_lock_wait);
+    $self->{dbh}->do('SET SESSION lock_wait_timeout = ' . int max(1, $seconds));
+    $self->{dbh}->do('SET SESSION innodb_lock_wait_timeout = 1');
     return;
 }
 
 sub bytes_of { return "CAST($_[1] AS BINARY)" }
+
+# MariaDB 10.5 does not know SKIP LOCKED.
+sub lockable_of {
+    my ($self, @rows) = @_;
+    my $dbh = $self->{dbh};
+    local ($@, $SIG{__DIE__});
+    return map {
+        my $row = $_;
+        my $ids = eval { $dbh->selectcol_arrayref($self->lock_of($row) . ' NOWAIT') };
+        die $@ if !$ids && !$IS_LOCKED{$dbh->err // 0};
+        @{$ids || []};
+    } @rows;
+}
 
 # In the zone of an application's session an hour comes twice in autumn.
 sub now { return q{TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) / 1e6} }

@@ -18,10 +18,12 @@ sub attributes { return (pg_placeholder_dollaronly => 0) }
 
 sub bytes_of { return $_[0]{has_bytes} ? "convert_to($_[1]::text, getdatabaseencoding())" : $_[1] }
 
-# A follower that is ended while it waits for a lock leaves a process of the server, which waits for that.
+# A follower that is ended while it waits for a lock leaves a process of the server, which waits for that. A statement waits a
+# second for a lock: then a follower sets the rows aside.
 sub bound_statements {
     my ($self, $seconds) = @_;
     $self->{dbh}->do('SET statement_timeout = ' . int 1000 * $seconds);
+    $self->{dbh}->do('SET lock_timeout = 1000');
     return;
 }
 
@@ -79,7 +81,7 @@ sub prepare_handle {
     my $dbh  = $self->{dbh};
     $dbh->do(q{SET client_encoding TO 'UTF8'});
     $dbh->do('SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED');
-    $dbh->{$_} = 0 for qw(pg_bool_tf pg_enable_utf8);
+    $dbh->{$_} = 0 for qw(pg_bool_tf pg_enable_utf8 pg_errorlevel);    # the details of an error have the data of rows
     die "this is a standby server: the DSN must lead to the primary server\n"
         if $dbh->selectrow_array('SELECT pg_is_in_recovery()');
     $self->{is_listening} = 0;

@@ -48,6 +48,9 @@ sub acquire_lease {
     return $self->SUPER::acquire_lease(@lease);
 }
 
+# Transactions lock the whole file.
+sub locked_of { return }
+
 # PRAGMA data_version changes with the commits of others.
 sub may_have_changed {
     my $self      = shift;
