@@ -177,8 +177,8 @@ pub use sending::blocks::{BlockForm, Gathered, NextEncoding, Sent};
 pub use sequence::once_keys::OnceKeys;
 pub use sequence::state_sizes::StateSizes;
 pub use sequence::{
-    check_id, check_member, check_once, check_presence, given_ids, refused_member_key, Publication, Sequence,
-    SequencedEvent, FINISHED_ID, HUB_EVENT, MAX_ID_BYTES, STEPS,
+    check_id, check_member, check_once, check_presence, given_ids, is_finish, refused_member_key, Publication,
+    Sequence, SequencedEvent, FINISHED_ID, HUB_EVENT, MAX_ID_BYTES, STEPS,
 };
 pub use settings::{ChannelSettings, GapData, OnSlow, Retention, Settings, StateBounds};
 pub use store_status::StoreStatus;

@@ -86,6 +86,12 @@ const MAX_PRESENCE_BYTES: usize = 65_536;
 /// 204, and stays away.
 pub const FINISHED_ID: &[u8] = b"eventsource-finished";
 
+/// Returns true if the block of an event has that id, before its data: there EventSource::XS writes ids.
+pub fn is_finish(block: &[u8]) -> bool {
+    let lines = block.split(|byte| matches!(byte, b'\n' | b'\r')).take_while(|line| !line.starts_with(b"data"));
+    lines.filter_map(|line| line.strip_prefix(b"id: ")).any(|id| id == FINISHED_ID)
+}
+
 /// The type of the event in which a hub says what its clients must not miss (EventSource::Wire). No event of a publisher has
 /// it, so a client may believe what it says.
 pub const HUB_EVENT: &str = "eventsource-hub";

@@ -2,9 +2,9 @@
 
 use super::stall_watchdog::StallWatchdog;
 use super::stream_members::EndReport;
-use super::{Answer, HubId, Hubs, Io, Reactor, StreamId};
+use super::{Answer, Ending, HubId, Hubs, Io, Reactor, StreamId};
 use crate::compression::Alone;
-use crate::hub::{Cursor, OwnBlock};
+use crate::hub::{is_finish, Cursor, OwnBlock};
 use crate::stream::{Discarded, Framing, LineEnd, Reason, Stream};
 use bytes::Bytes;
 use std::time::Instant;
@@ -122,7 +122,8 @@ impl Subscription {
 }
 
 impl<I: Io> Reactor<I> {
-    /// Buffers an event for one stream. The event is lost if the stream is ending.
+    /// Buffers an event for one stream. The event is lost if the stream is ending. The finish ends the stream, as the command
+    /// does that follows it: the client may leave before that comes.
     pub(super) fn push(&mut self, id: StreamId, event: Bytes, has_id: bool, now: Instant) {
         if has_id {
             if let Some((_, cursor)) = self.hub_and_cursor(id) {
@@ -133,6 +134,7 @@ impl<I: Io> Reactor<I> {
         if self.record(id).map_or(false, |record| record.stream.would_drop(event.len())) {
             self.flush_stream(id.slot, now);
         }
+        let finishes = has_id && is_finish(&event);
         let mut lost = Discarded { events: 1, bytes: event.len() };
         // A stream that has ended at once was mostly left by its client.
         let mut reason = Some(self.record(id).and_then(|record| record.stream.ending).unwrap_or(Reason::Client));
@@ -150,6 +152,8 @@ impl<I: Io> Reactor<I> {
         }
         if lost.events > 0 {
             self.answers.push(Answer::Lost { stream: id, lost, reason });
+        } else if finishes {
+            self.end(id, Reason::Application, Ending::Flush);
         }
     }
 

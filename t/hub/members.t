@@ -444,11 +444,16 @@ subtest 'a will' => sub {
     $client->client->leave;
     my @data = $page->data(1);
     is_deeply \@data, ['[1]'], 'is published when the client leaves, not when the application ends the stream';
+    my $quick = $open->(5);
+    $quick->conn->push({event => 'finish', data => 'x', id => $quick->conn->finished_id});
+    $quick->data(1);
+    $quick->client->leave;    # before the close of finish has come
     $later->client->leave;
-    is_deeply [$page->data(2)], ['[1]', 'the later will'], 'a later will replaces an earlier one';
+    is_deeply [$page->data(2)], ['[1]', 'the later will'],
+        'a later will replaces an earlier one, and a client that leaves at its finish has none';
     my $retained =
         Testing::Subscriber->open($hub, 'news', {will => [wills => {data => 'off', key => 'k', retain => 1}]});
-    $retained->position;    # its subscription has taken effect
+    $retained->position;      # its subscription has taken effect
     $retained->client->leave;
     is_deeply [$page->data(3)], ['[1]', 'the later will', 'off'], 'it may be retained';
     is $hub->stats->{state}{keys}, 1, 'and then it is state';

@@ -73,6 +73,31 @@ fn the_decision_of_the_application_counts_though_the_client_leaves_before_it_was
 }
 
 #[test]
+fn a_stream_whose_client_was_sent_its_finish_has_ended_by_the_application() {
+    let finish = "event: finish\nid: eventsource-finished\ndata: finish\n\n";
+    for (event, reason, expected) in [
+        (finish.to_string(), Reason::Application, "leaves by the application"),
+        (finish.replace('\n', "\r\n"), Reason::Application, "leaves by the application"),
+        (format!("39\r\n{finish}\r\n"), Reason::Application, "leaves by the application"),
+        (finish.replace("finished", "finished-7"), Reason::Client, "leaves"),
+        ("id: 7\ndata: x\ndata: id: eventsource-finished\n\n".into(), Reason::Client, "leaves"),
+    ] {
+        let mut world = with_history(10);
+        let stream = world.open(settings(), "");
+        subscribe(&mut world, stream, presence("ann", true), false);
+        assert_eq!(reported(&mut world).len(), 2);
+        world.push(stream, event.as_bytes());
+        world.run_until_idle();
+        world.client(stream).reads.push_back(Ok(0));
+        world.ready(stream, Ready { readable: true, ..Ready::default() });
+        world.end(stream, Reason::Application, Ending::Flush); // the worker's close comes when the client has gone
+        assert_eq!(reported(&mut world), [expected], "{event:?}");
+        assert_eq!(world.records[stream].ended, Some(reason), "{event:?}");
+        assert!(take_received(&mut world, stream).ends_with(&event), "{event:?}");
+    }
+}
+
+#[test]
 fn a_stream_that_ends_because_of_its_age_has_its_will() {
     let mut world = with_history(10);
     let stream = world.open(settings(), "");

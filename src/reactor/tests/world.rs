@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::compression::{Body, ContentCoding};
+use crate::event::has_id_line;
 use crate::hub::{Call, PresenceChange, Question, Reply};
 use std::collections::VecDeque;
 
@@ -282,7 +283,8 @@ impl World {
         let record = &mut self.records[stream];
         record.pushed_bytes += event.len();
         record.pushed_events += 1;
-        let push = Command::Push { stream: record.id, event: Bytes::copy_from_slice(event), has_id: false };
+        let push =
+            Command::Push { stream: record.id, event: Bytes::copy_from_slice(event), has_id: has_id_line(event) };
         self.reactor.apply(push, None, self.now);
     }
 
