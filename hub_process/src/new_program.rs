@@ -4,9 +4,9 @@
 //! would have two owners.
 //!
 //! The process, its lock and its sockets stay. What a hub without a store remembers, the connections, and the streams that were
-//! sent everything travel in a file in memory (`eventsource_xs::wire::Handover`). The other streams end: their clients come
-//! back with their last ids, and receive what they lack. The order makes sure that nothing has ended if the other program
-//! cannot continue:
+//! sent everything or are ending travel in a file in memory (`eventsource_xs::wire::Handover`). The other streams end: their
+//! clients come back with their last ids, and receive what they lack. The order makes sure that nothing has ended if the other
+//! program cannot continue:
 //!
 //! 1. The program is opened: what is checked is what is run, whatever is installed meanwhile.
 //! 2. The program is run as `check-state VERSION`: it says that it reads this version, and which protocol it speaks. One of

@@ -6,12 +6,14 @@
 mod support;
 
 use eventsource_xs::event::{EventName, Field, Text, Unsequenced};
-use eventsource_xs::hub::{Announcement, MemberRequest, Presence, Retain, StartPoint, Statement, SubscribeRequest};
+use eventsource_xs::hub::{
+    Access, Announcement, Call, EndRequest, MemberRequest, Presence, Retain, StartPoint, Statement, SubscribeRequest,
+};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::remote::calls::try_lock;
 use eventsource_xs::remote::{upgrade, CallConnection};
-use eventsource_xs::stream::Settings;
-use eventsource_xs::wire::{HubSettings, Open, Request};
+use eventsource_xs::stream::{Reason, Settings};
+use eventsource_xs::wire::{HubSettings, Open, Request, Response, VERSION};
 use std::fs::{self, File};
 use std::net::TcpStream;
 use std::os::fd::AsFd;
@@ -19,8 +21,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 use support::{
-    event, eventually, follow, gone, in_file, read_event, read_to_end, settings, signal, stream_settings, tcp, topics,
-    write_script, Asks, Scene, Signal, PROGRAM,
+    event, eventually, follow, gone, in_file, read_event, read_to_end, report_with, settings, signal, stream_settings,
+    tcp, topics, write_script, Asks, Scene, Signal, PROGRAM,
 };
 
 /// A program that becomes the real one when it is told to.
@@ -87,6 +89,7 @@ struct Room {
     scene: Scene,
     worker: CallConnection,
     page: TcpStream,
+    settings: HubSettings,
     streams: u64,
     /// How often the page was asked what it was told.
     rounds: u64,
@@ -104,9 +107,9 @@ impl Room {
         let history = Bounds { events: 1 << 20, bytes: 1 << 30, age: Duration::from_secs(3600) };
         let mut settings = HubSettings { store, ..settings() };
         (settings.hub.retention.history, settings.hub.retention.total_history) = (history, history);
-        let mut worker = scene.client_with(settings);
+        let mut worker = scene.client_with(settings.clone());
         let page = follow(&mut worker, 1, topics("room", None));
-        Self { scene, worker, page, streams: 1, rounds: 0 }
+        Self { scene, worker, page, settings, streams: 1, rounds: 0 }
     }
 
     /// Opens a stream of a member without linger that reads a channel. Its client comes back after `retry`, or twice that.
@@ -119,7 +122,8 @@ impl Room {
         let (socket, client) = tcp();
         let open = Open::new(self.streams, Settings { retry, ..stream_settings() }, b"");
         self.worker.open(open, socket.as_fd()).expect("a connection");
-        let subscription = SubscribeRequest { presence, ..topics(channel, None) };
+        let access = Access { labels: vec![b"label"[..].into()], ..Access::default() };
+        let subscription = SubscribeRequest { presence, access, ..topics(channel, None) };
         self.worker.subscribe(self.streams, subscription).expect("a stream");
         client
     }
@@ -128,6 +132,12 @@ impl Room {
     fn make_busy(&mut self) {
         let large = "x".repeat(900_000);
         (0..12).for_each(|_| drop(self.worker.publish(&event("busy", &large)).expect("an id")));
+    }
+
+    /// Ends all streams of members for good.
+    fn finish_all(&mut self) -> usize {
+        let end = EndRequest { labels: vec![b"label"[..].into()], topics: Vec::new(), finishes: true };
+        self.worker.make(&Call::EndStreams(end)).and_then(|reply| reply.size()).expect("a number")
     }
 
     fn members(&mut self) -> Vec<String> {
@@ -336,5 +346,55 @@ fn wills_and_leaves_of_clients_that_do_not_come_back_are_published_in_the_order_
             ids.iter().rev().flat_map(|id| [format!("will {id}"), format!("leave {id}")]).collect();
         assert_eq!(room.told(), expected);
         drop(clients);
+    });
+}
+
+#[test]
+fn a_slow_stream_that_the_application_has_ended_is_sent_its_rest_after_upgrades_and_leaves_without_its_will() {
+    Room::each(|mut room| {
+        let mut clients = ["finished", "closed"].map(|id| [(); 2].map(|()| room.enter("busy", id, id, LONG)));
+        let closed = room.streams - 1..=room.streams;
+        room.make_busy();
+        assert_eq!(room.told(), ["join finished", "join closed"]);
+        for stream in closed {
+            let end = Request::End { stream, reason: Reason::Application, discards: false };
+            room.worker.send(&end, None).expect("a connection");
+        }
+        assert_eq!(room.finish_all(), 2, "the others are ending");
+        room.scene.upgrade();
+        room.scene.upgrade();
+        assert_eq!(room.members(), ["closed", "finished"], "their streams are not over");
+        for (clients, is_finished) in clients.iter_mut().zip([true, false]) {
+            let text = read_to_end(&mut clients[0]);
+            assert_eq!((text.contains("retry: "), text.contains("event: finish\n")), (false, is_finished));
+            let is_end = |report: &Response<'_>| matches!(report, Response::Ended { .. });
+            let end = report_with(&mut room.worker, is_end);
+            assert!(matches!(end, Response::Ended { reason: Reason::Application, .. }), "{end:?}");
+        }
+        drop(clients);
+        eventually("all have left", || room.members().is_empty());
+        let mut told = room.told();
+        told.sort_unstable();
+        assert_eq!(told, ["leave closed", "leave finished"]);
+    });
+}
+
+#[test]
+fn the_member_of_a_stream_that_the_application_has_ended_leaves_at_once_if_the_program_has_another_protocol() {
+    Room::each(|mut room| {
+        let id = room.worker.publish(&event("room", "the first")).expect("an id");
+        let mut client = room.enter("busy", "ann", "ann", LONG);
+        room.make_busy();
+        assert_eq!(room.finish_all(), 1);
+        for (name, version) in [("next", VERSION + 1), ("back", VERSION)] {
+            let program = room.scene.folder.join(name);
+            write_script(&program, &format!("EVENTSOURCE_TEST_PROTOCOL={version} exec {PROGRAM} \"$@\""));
+            upgrade(&Scene::start(), &room.scene.place, Some(&program)).expect("an upgrade");
+        }
+        assert!(!read_to_end(&mut client).contains("retry: "));
+        room.worker = room.scene.client_with(room.settings.clone());
+        room.page = follow(&mut room.worker, 1, topics("room", Some(&id)));
+        eventually("she has left", || room.members().is_empty());
+        assert_eq!(room.told(), ["join ann", "leave ann"]);
     });
 }

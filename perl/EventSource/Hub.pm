@@ -740,9 +740,9 @@ within this time, from the L</last_id> at which the poll before ended, is taken 
 
 =back
 
-Streams that keep up are sent what was published before; others the rest of their buffer, until their C<timeout>. C<on_close>
-has the reason C<application>. Those of all workers of a named hub end, with Redis of all machines
-(L<EventSource::Stores/SEVERAL MACHINES>). Returns how many ended on this one. Call it again if it has thrown, or
+Streams that keep up are sent what was published before; others the rest of their buffer, until their C<timeout>, also through
+an upgrade of the hub process. C<on_close> has the reason C<application>. Those of all workers of a named hub end, with Redis of
+all machines (L<EventSource::Stores/SEVERAL MACHINES>). Returns how many ended on this one. Call it again if it has thrown, or
 C<pid> of L</stats> has changed.
 
 =head2 epoch

@@ -209,6 +209,11 @@ pub enum Ending {
     Flush,
     /// The buffer is sent, but another process may continue with the connection.
     Transfer,
+    /// The stream was ending when another program has handed it over, and its buffer has the end of its response.
+    HandedOver {
+        /// True if the application has decided that it ends.
+        is_by_application: bool,
+    },
     /// The stream ends at once; the buffer is lost.
     Discard,
 }

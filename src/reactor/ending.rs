@@ -49,6 +49,9 @@ impl<I: Io> Reactor<I> {
             return self.end_at_once(id, reason);
         }
         if let Some(record) = self.record(id).filter(|record| record.stream.ending.is_none()) {
+            if ending == (Ending::HandedOver { is_by_application: false }) {
+                record.note_age();
+            }
             record.is_transferred = ending == Ending::Transfer;
             record.owes_end = is_whole;
             record.stream.end(reason);

@@ -2,8 +2,9 @@
 //! open, and nothing else.
 //!
 //! In another program, a stream at rest continues, as one that a worker hands over: it is one number, the last sequence number
-//! of its hub, and may have something in its own buffer. Any other one ends: its client is sent a random reconnection time, and
-//! comes back with its last event id.
+//! of its hub, and may have something in its own buffer. One that is ending continues without the hub: its client is sent the
+//! rest of its buffer, but nothing more of the logs. Any other one ends: its client is sent a random reconnection time, and comes
+//! back with its last event id.
 
 use super::ending::random_retry;
 use super::stream_record::{Buffering, StreamRecord};
@@ -11,7 +12,7 @@ use super::{HubId, Io, Reactor, StreamId};
 use crate::compression::{Alone, Body};
 use crate::event::retry_line;
 use crate::hub::{EndedPoll, Hub, SubscribeRequest};
-use crate::stream::{Settings, Stream};
+use crate::stream::{Reason, Settings, Stream, StreamEnd};
 use std::time::Instant;
 
 /// A stream that another process continues.
@@ -22,11 +23,31 @@ pub struct Handed<S> {
     /// The settings.
     pub settings: Settings,
     /// The bytes that the client is still to be sent before anything else, framed and encoded: perhaps the rest of a block
-    /// first. Of a stream that ends, these are all.
+    /// first. Of a stream that ends or is ending, these are all.
     pub unsent: Vec<u8>,
     /// The content so far, `unsent` included.
     pub body: Body,
 }
+
+/// What becomes of a stream in another program.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // there is one at a time
+pub enum Continuation {
+    /// It continues.
+    Subscribed {
+        /// Its subscription.
+        subscription: SubscribeRequest,
+        /// When a drain ends it, if one does.
+        drained_at: Option<Instant>,
+    },
+    /// It is ending, and ends when its client was sent the rest.
+    Ending(StreamEnd),
+    /// It ends now.
+    Cut(StreamEnd),
+}
+
+/// The end of a stream that was not ending before an upgrade: its client comes back.
+pub const ENDED_BY_UPGRADE: StreamEnd = StreamEnd { reason: Reason::Server, is_by_application: false };
 
 /// A stream that the reactor holds no longer.
 #[derive(Debug)]
@@ -76,14 +97,13 @@ impl<I: Io> Reactor<I> {
         self.hub(hub).into_iter().flat_map(move |hub| hub.handed_polls(place_of, now))
     }
 
-    /// Calls a function with each stream that has a socket, in the order in which they have begun, and with the subscription
-    /// with which it continues, and when a drain ends it; none if it ends now. Nothing changes here, except that positions may
-    /// be buffered that would be due later.
+    /// Calls a function with each stream that has a socket, in the order in which they have begun, and with what becomes of it.
+    /// Nothing changes here, except that positions may be buffered that would be due later.
     pub fn hand_over(
         &mut self,
         may_continue: bool,
         now: Instant,
-        mut each: impl FnMut(StreamId, Handed<&I::Socket>, Option<(SubscribeRequest, Option<Instant>)>),
+        mut each: impl FnMut(StreamId, Handed<&I::Socket>, Continuation),
     ) {
         let records = self.records.iter().enumerate();
         let open = records.filter_map(|(slot, record)| {
@@ -98,13 +118,22 @@ impl<I: Io> Reactor<I> {
             let record = some_or!(&mut records[id.slot as usize], continue);
             Buffering { stream: &mut record.stream, id, answers }.encode_buffered(alone);
             let (settings, body) = (*record.stream.settings(), *record.stream.body());
-            let unsent = match subscription {
-                Some(_) => record.stream.unsent(),
-                None => last_bytes(&record.stream, alone, now),
+            let (unsent, continuation) = match (record.end(), subscription) {
+                (Some(end), _) => {
+                    let mut unsent = record.stream.unsent();
+                    if record.owes_end {
+                        unsent.extend_from_slice(&record.stream.end_of_response());
+                    }
+                    (unsent, if may_continue { Continuation::Ending(end) } else { Continuation::Cut(end) })
+                }
+                (None, Some(subscription)) => {
+                    let drained_at = drained.get(&id);
+                    (record.stream.unsent(), Continuation::Subscribed { subscription, drained_at })
+                }
+                (None, None) => (last_bytes(&record.stream, alone, now), Continuation::Cut(ENDED_BY_UPGRADE)),
             };
             if let Some(socket) = &record.socket {
-                let continues = subscription.map(|subscription| (subscription, drained.get(&id)));
-                each(id, Handed { socket, settings, unsent, body }, continues);
+                each(id, Handed { socket, settings, unsent, body }, continuation);
             }
         }
     }
@@ -125,7 +154,7 @@ impl<I: Io> Reactor<I> {
     }
 }
 
-/// Returns all that the client of a stream is still sent that ends: what is buffered, and a reconnection time.
+/// Returns all that the client of a stream is still sent that ends now: what is buffered, and a reconnection time.
 fn last_bytes(stream: &Stream, alone: &mut Alone, now: Instant) -> Vec<u8> {
     let settings = *stream.settings();
     let mut last = Stream::new(settings.into(), now).with_body(*stream.body());

@@ -51,7 +51,7 @@ mod stream_record;
 mod tests;
 
 pub use command::{Answer, Command, Ending, HubId, StreamId, StreamInit};
-pub use handing_over::{Detached, Handed};
+pub use handing_over::{Continuation, Detached, Handed, ENDED_BY_UPGRADE};
 pub use io::{Io, Ready};
 
 use crate::compression::Alone;

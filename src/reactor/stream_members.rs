@@ -33,6 +33,13 @@ pub(super) enum EndReport {
     DueOfAge,
 }
 
+impl EndReport {
+    /// Returns true if the application has decided that a stream ends for this reason.
+    pub(super) fn is_by_application(self, reason: Reason) -> bool {
+        reason == Reason::Application && self != Self::DueOfAge
+    }
+}
+
 impl<I: Io> Reactor<I> {
     /// Notes what a subscription says of the stream, until the stream enters.
     pub(super) fn note_presence(&mut self, id: StreamId, Presence { member, will }: Presence) {
@@ -62,10 +69,8 @@ impl<I: Io> Reactor<I> {
 
     /// Notes that a stream ends because of its age, unless it is ending already.
     pub(super) fn note_age(&mut self, id: StreamId) {
-        if let Some(record) = self.record(id).filter(|record| record.end_report == EndReport::Due) {
-            if record.stream.ending.is_none() {
-                record.end_report = EndReport::DueOfAge;
-            }
+        if let Some(record) = self.record(id).filter(|record| record.stream.ending.is_none()) {
+            record.note_age();
         }
     }
 
@@ -78,8 +83,7 @@ impl<I: Io> Reactor<I> {
         let ending = record.stream.ending.unwrap_or(reason);
         let (hub, report) = (record.presence_hub, std::mem::replace(&mut record.end_report, EndReport::None));
         if report != EndReport::None {
-            let is_by_application = ending == Reason::Application && report != EndReport::DueOfAge;
-            let change = PresenceChange::Left { is_by_application };
+            let change = PresenceChange::Left { is_by_application: report.is_by_application(ending) };
             self.answers.push(Answer::Presence { hub, stream: id, change });
         }
     }

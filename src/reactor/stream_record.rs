@@ -5,7 +5,7 @@ use super::stream_members::EndReport;
 use super::{Answer, Ending, HubId, Hubs, Io, Reactor, StreamId};
 use crate::compression::Alone;
 use crate::hub::{is_finish, Cursor, OwnBlock};
-use crate::stream::{Discarded, Framing, LineEnd, Reason, Stream};
+use crate::stream::{Discarded, Framing, LineEnd, Reason, Stream, StreamEnd};
 use bytes::Bytes;
 use std::time::Instant;
 
@@ -75,6 +75,19 @@ impl<S> StreamRecord<S> {
         if let Some((_, Deadline::Look(watchdog))) = self.deadline.as_deref_mut() {
             watchdog.count_taken(bytes);
         }
+    }
+
+    /// Notes that the stream ends, but not because the application has decided it.
+    pub(super) fn note_age(&mut self) {
+        if self.end_report == EndReport::Due {
+            self.end_report = EndReport::DueOfAge;
+        }
+    }
+
+    /// Returns how the stream ends if it is ending.
+    pub(super) fn end(&self) -> Option<StreamEnd> {
+        let reason = self.stream.ending?;
+        Some(StreamEnd { reason, is_by_application: self.end_report.is_by_application(reason) })
     }
 }
 

@@ -70,12 +70,48 @@ fn pause_reactor(
 #[cfg(all(test, not(miri)))] // system calls
 mod tests {
     use super::*;
+    use crate::compression::{Body, ContentCoding};
     use crate::event::Shared;
     use crate::hub::{Epoch, SequencedEvent};
+    use crate::reactor::{Continuation, Handed};
     use crate::runtime::event_loop::EventLoop;
     use crate::runtime::HandedOver;
+    use crate::stream::{Framing, LineEnd, Reason, Settings, StreamEnd, StreamId};
     use crate::sys::daemon::memory_file;
-    use crate::wire::{Handover, HubSettings};
+    use crate::wire::{Handover, HubSettings, Open, MAX_FRAME_BYTES};
+
+    #[test]
+    fn a_stream_whose_rest_is_too_large_for_a_message_is_cut_and_its_end_stays_that_of_the_application() {
+        let mut file = HandoverFile::new(memory_file("test").expect("a descriptor"));
+        let socket = memory_file("socket").expect("a descriptor").into();
+        let settings = Settings {
+            framing: Framing::Plain,
+            coding: ContentCoding::Identity,
+            line_end: LineEnd::Lf,
+            keepalive: None,
+            timeout: Duration::from_secs(60),
+            max_buffered: 1,
+            drop_oldest: false,
+            retry: Duration::from_secs(3),
+        };
+        let end = StreamEnd { reason: Reason::Application, is_by_application: true };
+        for bytes in [5, MAX_FRAME_BYTES] {
+            let unsent = vec![b'x'; bytes];
+            let handed = Handed { socket: &socket, settings, unsent, body: Body::default() };
+            file.add_stream(StreamId { slot: 0, serial: 1 }, handed, Continuation::Ending(end));
+        }
+        assert_eq!(file.streams, (1, 1));
+        let (file, _) = file.finish().expect("a file");
+        let handed = HandedOver::read(file).expect("messages");
+        match *handed.others() {
+            [Handover::Ending { end: first, open: Open { unsent: b"xxxxx", .. }, .. }, Handover::Cut { end: second, bytes, .. }] =>
+            {
+                assert_eq!([first, second], [end, end]);
+                assert!(bytes.len() > 1 << 20, "as much as any socket takes");
+            }
+            ref others => panic!("{}", others.len()),
+        }
+    }
 
     #[test]
     fn an_event_that_is_made_of_the_last_reports_of_the_reactor_is_in_the_history_that_it_hands_over() {

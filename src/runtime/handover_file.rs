@@ -1,8 +1,8 @@
 //! The file with what is handed over to another program. It is written in pieces, and its history is read one entry at a time,
 //! so that neither program needs memory for all of it.
 
-use crate::hub::{EndedPoll, Hub, SubscribeRequest};
-use crate::reactor::{Handed, HubId, Io, Reactor, StreamId};
+use crate::hub::{EndedPoll, Hub};
+use crate::reactor::{Continuation, Handed, HubId, Io, Reactor, StreamId, ENDED_BY_UPGRADE};
 use crate::wire::{Handover, Open};
 use rustix::fd::{AsRawFd, OwnedFd};
 use std::fs::File;
@@ -13,6 +13,9 @@ use std::time::Instant;
 const PIECE: usize = 1 << 20;
 /// The most bytes of an event in one message.
 const EVENT_PART: usize = 4 << 20;
+
+/// The most bytes that the client of a stream which ends now is still offered: no socket takes more at once.
+const MOST_OF_CUT: usize = 8 << 20;
 
 /// Messages in a file, and the descriptors that they name.
 #[derive(Debug)]
@@ -106,26 +109,29 @@ impl HandoverFile {
         }
     }
 
-    /// Appends a stream. One that has more in its buffer than a message may have ends without that.
+    /// Appends a stream. One that has more in its buffer than a message may have ends.
     pub(super) fn add_stream(
         &mut self,
         id: StreamId,
         Handed { socket, settings, ref unsent, body }: Handed<&OwnedFd>,
-        continues: Option<(SubscribeRequest, Option<Instant>)>,
+        continuation: Continuation,
     ) {
         let (descriptor, stream) = (self.keep(socket), id.into());
-        if let Some((subscription, drained_at)) = continues {
-            let drained_in = drained_at.map(|at| at.saturating_duration_since(self.at));
-            let open = Open { body, ..Open::new(stream, settings, unsent) };
-            if (Handover::Stream { descriptor, open, subscription, drained_in }).encode(&mut self.bytes).is_ok() {
-                self.streams.0 += 1;
-                return;
+        let open = Open { body, ..Open::new(stream, settings, unsent) };
+        let (end, message) = match continuation {
+            Continuation::Subscribed { subscription, drained_at } => {
+                let drained_in = drained_at.map(|at| at.saturating_duration_since(self.at));
+                (ENDED_BY_UPGRADE, Some(Handover::Stream { descriptor, open, subscription, drained_in }))
             }
+            Continuation::Ending(end) => (end, Some(Handover::Ending { descriptor, open, end })),
+            Continuation::Cut(end) => (end, None),
+        };
+        if message.map_or(false, |message| message.encode(&mut self.bytes).is_ok()) {
+            self.streams.0 += 1;
+            return;
         }
-        let cut = |bytes| Handover::Cut { descriptor, stream, retry: settings.retry, bytes };
-        if cut(unsent).encode(&mut self.bytes).is_err() {
-            self.add(&cut(b""));
-        }
+        let bytes = &unsent[..unsent.len().min(MOST_OF_CUT)];
+        self.add(&Handover::Cut { descriptor, stream, end, retry: settings.retry, bytes });
         self.streams.1 += 1;
     }
 }

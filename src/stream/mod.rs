@@ -61,6 +61,15 @@ named! {
     }
 }
 
+/// The end of a stream that is ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamEnd {
+    /// The reason.
+    pub reason: Reason,
+    /// True if the application has decided that it ends, and not its age: then its will is not published.
+    pub is_by_application: bool,
+}
+
 /// The settings of a stream. Streams with equal settings share them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {

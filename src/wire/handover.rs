@@ -12,6 +12,7 @@ use super::settings::NamedSettings;
 use super::show_channel::ShowChannel;
 use super::Malformed;
 use crate::hub::{EndRequest, HandedMember, History, KeptMember, Presence, Retain, SubscribeRequest, Topic};
+use crate::stream::StreamEnd;
 use std::time::Duration;
 
 /// The version of what is handed over between programs of all versions of the protocol.
@@ -97,12 +98,14 @@ messages! {
             /// The member, or the will.
             presence: Presence,
         },
-        /// A stream that ends: its client comes back.
+        /// A stream that ends: its client comes back, unless the application has decided that it ends.
         13 Cut {
             /// The descriptor of its socket.
             descriptor: u32,
             /// The stream.
             stream: u64,
+            /// The end.
+            end: StreamEnd,
             /// The shortest time after which its client comes back; it is twice that at most.
             retry: Duration,
             /// The bytes that its client is sent before.
@@ -167,6 +170,15 @@ messages! {
             subscription: SubscribeRequest,
             /// The time after which a drain ends it, if one does.
             drained_in: Option<Duration>,
+        },
+        /// A stream that is ending: its client is sent the rest.
+        67 Ending {
+            /// The descriptor of its socket.
+            descriptor: u32,
+            /// The stream.
+            open: Open<'a>,
+            /// The end.
+            end: StreamEnd,
         },
         /// The opener of a stream.
         66 Opener {
@@ -253,6 +265,7 @@ coded! {
     HandedMember { channel, id, is_counted, kept }
     History { epoch, cipher_key, last_seq, evicted, evicted_through, is_shared, is_own, ends_forgotten_through }
     KeptMember { since, linger, data, leave }
+    StreamEnd { reason, is_by_application }
     HandedPeer<'a> {
         descriptor, token, age, inbox, descriptors, unsent, handled, is_greeted, waits, show_channel, keeps, calls_for, after, is_kept,
         last_mark, reached_mark,

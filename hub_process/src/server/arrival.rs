@@ -14,9 +14,10 @@ use crate::settings::Precedence;
 use crate::stored_hub::log_lost_wills;
 use crate::streams::{Opener, ServedStream};
 use eventsource_xs::hub::{Presence, PresenceChange, SubscribeRequest};
+use eventsource_xs::reactor::{Ending, ENDED_BY_UPGRADE};
 use eventsource_xs::remote::calls::{send, Epoll, Readiness, Wait};
 use eventsource_xs::runtime::{drain_stream, moment_of, HandedOver};
-use eventsource_xs::stream::{Reason, StreamId};
+use eventsource_xs::stream::{Reason, StreamEnd, StreamId};
 use eventsource_xs::wire::{HandedProcess, Handover, Malformed, NamedSettings, Open, Response};
 use rustix::net::{recv, shutdown, RecvFlags, Shutdown};
 use std::collections::BTreeMap;
@@ -58,8 +59,14 @@ struct Known {
     presences: Vec<Presence>,
     /// Until when its client may come back if it has ended, and whether another stream has come in its place.
     away: Option<(Instant, bool)>,
-    /// Why it has ended, if not with the program before.
-    reason: Option<Reason>,
+    /// The end, if it has one: otherwise it has ended with the program before.
+    end: Option<StreamEnd>,
+}
+
+/// A stream that continues.
+enum Continues {
+    Subscribed(SubscribeRequest),
+    Ending(StreamEnd),
 }
 
 /// Returns the process that has handed over.
@@ -77,7 +84,7 @@ fn time_to_return(retry: Duration) -> Duration {
 fn longest_wait(handed: &[Handover<'_>]) -> Duration {
     let waits = handed.iter().map(|part| match part {
         Handover::Cut { retry, .. } => time_to_return(*retry),
-        Handover::Stream { open, .. } => time_to_return(open.settings.retry),
+        Handover::Stream { open, .. } | Handover::Ending { open, .. } => time_to_return(open.settings.retry),
         Handover::Away { rest, .. } => *rest,
         _ => MARGIN,
     });
@@ -159,7 +166,8 @@ impl Server {
             match *part {
                 Handover::Stream { descriptor, ref open, ref subscription, drained_in } => {
                     let mut stream = known.remove(&open.stream).unwrap_or_default();
-                    match self.resume_stream(descriptor, open, subscription.clone(), &mut stream, at, now) {
+                    let continues = Continues::Subscribed(subscription.clone());
+                    match self.resume_stream(descriptor, open, continues, &mut stream, at, now) {
                         Ok((id, true)) => {
                             let within = drained_in.map(|rest| (at + rest).saturating_duration_since(now));
                             within.into_iter().for_each(|within| drain_stream(id, within));
@@ -167,16 +175,23 @@ impl Server {
                         }
                         Ok((_, false)) => cut += 1,
                         Err(reason) => {
-                            stream.reason = Some(reason);
+                            stream.end = Some(StreamEnd { reason, ..ENDED_BY_UPGRADE });
                             known.insert(open.stream, stream);
                         }
                     }
                 }
-                Handover::Cut { descriptor, stream, retry, bytes } => {
+                Handover::Ending { descriptor, ref open, end } => {
+                    let mut stream = known.remove(&open.stream).unwrap_or_default();
+                    if self.resume_stream(descriptor, open, Continues::Ending(end), &mut stream, at, now).is_err() {
+                        stream.end = Some(end);
+                        known.insert(open.stream, stream);
+                    }
+                }
+                Handover::Cut { descriptor, stream, end, retry, bytes } => {
                     let known = known.entry(stream).or_default();
-                    known.away = Some((now + time_to_return(retry), false));
+                    (known.end, known.away) = (Some(end), Some((now + time_to_return(retry), false)));
                     send_last(descriptor, bytes);
-                    cut += 1;
+                    cut += usize::from(!end.is_by_application);
                 }
                 _ => {}
             }
@@ -203,20 +218,16 @@ impl Server {
     }
 
     /// Continues with a stream, as one that a worker hands over. Its members and its will have it from the beginning, because
-    /// its client has perhaps left. Returns whether it is subscribed: otherwise it ends. Fails with the reason if it has ended.
+    /// its client has perhaps left. Returns whether it stays: otherwise it ends. Fails with the reason if it has ended.
     fn resume_stream(
         &mut self,
         descriptor: u32,
         open: &Open<'_>,
-        mut subscription: SubscribeRequest,
+        continues: Continues,
         known: &mut Known,
         at: Instant,
         now: Instant,
     ) -> Result<(StreamId, bool), Reason> {
-        subscription.first_block.is_sent = true;
-        if let Some(age) = &mut subscription.access.max_age {
-            *age = age.saturating_sub(at.elapsed());
-        }
         let socket = take_kept(descriptor).ok();
         let Known { opener, pushed, .. } = *known;
         let members_of = self.current.handle().filter(|_| !known.presences.is_empty()).map(|hub| &**hub);
@@ -224,7 +235,20 @@ impl Server {
         let stream_id = stream.handle.id();
         let id = self.streams.insert(stream);
         self.apply_presences(stream_id, std::mem::take(&mut known.presences), now);
-        let is_subscribed = requests::subscribe_or_end(self, id, subscription, now);
+        let stays = match continues {
+            Continues::Subscribed(mut subscription) => {
+                subscription.first_block.is_sent = true;
+                if let Some(age) = &mut subscription.access.max_age {
+                    *age = age.saturating_sub(at.elapsed());
+                }
+                requests::subscribe_or_end(self, id, subscription, now)
+            }
+            Continues::Ending(StreamEnd { reason, is_by_application }) => {
+                let ending = Ending::HandedOver { is_by_application };
+                self.streams.get_mut(id).into_iter().for_each(|stream| stream.handle.end(reason, ending));
+                true
+            }
+        };
         match pushed.and_then(|_| self.peers.get_mut(opener.peer)) {
             Some(peer) => {
                 peer.streams.insert(opener.number, id);
@@ -235,30 +259,31 @@ impl Server {
             }
             None => self.streams.release(id),
         }
-        Ok((stream_id, is_subscribed))
+        Ok((stream_id, stays))
     }
 
     /// Tells the openers of other streams that these have ended, and lets their members wait until clients may be back. The
     /// will of one without a member is published now: nobody would know whether its client is back. One that had no socket yet
-    /// is given the longest time.
+    /// is given the longest time. If the application has decided the end, the member leaves now, and without its will.
     fn end_others(&mut self, others: BTreeMap<u64, Known>, longest: Instant, now: Instant) {
-        let mut away = Vec::new();
-        for (number, Known { opener, presences, away: returns, reason, .. }) in (0..).zip(others.into_values()) {
-            let reason = reason.unwrap_or(Reason::Server);
+        let mut changes = Vec::new();
+        for (number, Known { opener, presences, away, end, .. }) in (0..).zip(others.into_values()) {
+            let StreamEnd { reason, is_by_application } = end.unwrap_or(ENDED_BY_UPGRADE);
             self.peers.answer(opener.peer, &Response::Ended { stream: opener.number, reason });
             let id = StreamId { slot: number, serial: 0 }; // no stream of this program has it
-            let has_member = presences.iter().any(|presence| presence.member.is_some());
-            let has_will = !presences.is_empty();
-            self.apply_presences(id, presences, now);
-            let (until, is_back) = returns.unwrap_or((longest, false));
-            match has_member {
-                true => away.push((id, PresenceChange::Away { until, is_back })),
-                false if has_will => self.report(id, PresenceChange::Left { is_by_application: false }, now),
-                false => {}
+            if presences.is_empty() {
+                continue;
             }
+            let has_member = presences.iter().any(|presence| presence.member.is_some());
+            self.apply_presences(id, presences, now);
+            let (until, is_back) = away.unwrap_or((longest, false));
+            changes.push(match has_member && !is_by_application {
+                true => (id, PresenceChange::Away { until, is_back }),
+                false => (id, PresenceChange::Left { is_by_application }),
+            });
         }
         // When all members have their streams, those are known that come later.
-        away.into_iter().for_each(|(id, change)| self.report(id, change, now));
+        changes.into_iter().for_each(|(id, change)| self.report(id, change, now));
     }
 
     /// Gives a stream its members and its will.

@@ -4,14 +4,25 @@ use super::hub_world::*;
 use super::*;
 use crate::compression::tests::decoder::Decoder;
 use crate::compression::ContentCoding;
-use crate::hub::{Access, Poll, PollReason, StartPoint, SubscribeRequest, Topic};
+use crate::hub::{Access, Call, EndRequest, Poll, PollReason, StartPoint, SubscribeRequest, Topic};
+use crate::stream::StreamEnd;
+
+/// Ends the streams of a label for good.
+fn finish(world: &mut World) {
+    let end = EndRequest { labels: vec![b"label"[..].into()], topics: Vec::new(), finishes: true };
+    world.call(HUB, Call::EndStreams(end), 1);
+}
 
 /// Returns the subscription of each stream that continues, and the bytes of each that ends.
 fn handed_over(world: &mut World, may_continue: bool) -> Vec<Result<SubscribeRequest, Vec<u8>>> {
     world.turn();
     let mut all = Vec::new();
-    world.reactor.hand_over(may_continue, world.now, |_, handed, continues| {
-        all.push(continues.map(|(request, _)| request).ok_or(handed.unsent))
+    world.reactor.hand_over(may_continue, world.now, |_, handed, continuation| {
+        all.push(match continuation {
+            Continuation::Subscribed { subscription, .. } => Ok(subscription),
+            Continuation::Ending(_) => panic!("it is ending"),
+            Continuation::Cut(_) => Err(handed.unsent),
+        })
     });
     all
 }
@@ -67,5 +78,64 @@ fn the_client_of_a_stream_that_ends_can_decode_what_is_buffered_and_the_retry() 
         let bytes = handed_over(&mut world, true).pop().expect("a stream").expect_err("it ends");
         let text = String::from_utf8(Decoder::new(coding).receive(&bytes)).expect("text");
         assert!(text.starts_with("data: buffered\n\nretry: "), "{coding:?}: {text}");
+    }
+}
+
+#[test]
+fn a_stream_that_is_ending_continues_with_its_rest_and_ends_for_the_same_reason() {
+    type End = fn(&mut World, usize);
+    let ends: [(End, Reason, &str, bool); 4] = [
+        (|world, stream| world.end(stream, Reason::Application, Ending::Flush), Reason::Application, "", true),
+        (|world, stream| world.end(stream, Reason::Error, Ending::Flush), Reason::Error, "", false),
+        (
+            |world, stream| world.apply(Command::Refuse { stream: world.records[stream].id }),
+            Reason::Server,
+            "retry: ",
+            true,
+        ),
+        (|world, _| finish(world), Reason::Application, "event: finish\n", true),
+    ];
+    for (end, reason, block, is_whole) in ends {
+        let settings = Settings { framing: Framing::Chunked, ..settings() };
+        let mut world = with_history(10);
+        let stream = world.open(settings, "");
+        let access = Access { labels: vec![b"label"[..].into()], ..Access::default() };
+        subscribe_to(&mut world, stream, &["c"], SubscribeRequest { access, ..Default::default() });
+        world.run_until_idle();
+        world.client(stream).default_send = Some(Err(libc::EAGAIN));
+        world.push(stream, b"e\r\ndata: pushed\n\n\r\n");
+        publish_lines(&mut world, 1..=1);
+        world.run_until_idle();
+        end(&mut world, stream);
+        let mut unsent = Vec::new();
+        for may_continue in [false, true] {
+            world.turn();
+            let expected = StreamEnd { reason, is_by_application: reason == Reason::Application };
+            world.reactor.hand_over(may_continue, world.now, |_, handed, continuation| {
+                match continuation {
+                    Continuation::Ending(end) => assert_eq!((end, may_continue), (expected, true)),
+                    Continuation::Cut(end) => assert_eq!((end, may_continue), (expected, false)),
+                    Continuation::Subscribed { .. } => panic!("it is ending"),
+                }
+                unsent = handed.unsent;
+            });
+            let text = String::from_utf8_lossy(&unsent);
+            assert!(text.contains("data: pushed\n") && text.contains(block), "{text}");
+            assert_eq!(
+                (text.matches("retry: ").count(), text.ends_with("0\r\n\r\n")),
+                (usize::from(block == "retry: "), is_whole)
+            );
+        }
+        let mut other = World::new();
+        let stream = other.open(settings, std::str::from_utf8(&unsent).expect("text"));
+        other.client(stream).default_send = Some(Err(libc::EAGAIN));
+        other.run_until_idle();
+        other.end(stream, reason, Ending::HandedOver { is_by_application: true });
+        other.run_until_idle();
+        assert_eq!(other.records[stream].ended, None, "it has a rest");
+        other.client(stream).default_send = None;
+        other.writable(stream);
+        other.run_until_idle();
+        assert_eq!((other.received(stream).into_bytes(), other.records[stream].ended), (unsent, Some(reason)));
     }
 }

@@ -37,6 +37,8 @@ fn a_stream_enters_and_leaves_once_whatever_ends_it() {
         (Reason::Slow, Ending::Discard),
         (Reason::Error, Ending::Discard),
         (Reason::Server, Ending::Flush),
+        (Reason::Application, Ending::HandedOver { is_by_application: true }),
+        (Reason::Application, Ending::HandedOver { is_by_application: false }),
     ] {
         let mut world = with_history(10);
         let stream = world.open(settings(), "");
@@ -45,7 +47,11 @@ fn a_stream_enters_and_leaves_once_whatever_ends_it() {
         world.end(stream, reason, ending);
         assert_eq!(
             reported(&mut world),
-            [if reason == Reason::Application { "leaves by the application" } else { "leaves" }]
+            [if reason == Reason::Application && ending != (Ending::HandedOver { is_by_application: false }) {
+                "leaves by the application"
+            } else {
+                "leaves"
+            }]
         );
         world.end(stream, Reason::Error, Ending::Discard);
         assert!(reported(&mut world).is_empty());

@@ -374,8 +374,10 @@ impl World {
     pub(crate) fn upgrade(&mut self) {
         self.turn();
         let mut resting = Vec::new();
-        self.reactor.hand_over(!self.reactor.is_shutting_down, self.now, |id, _, continues| {
-            resting.extend(continues.map(|(request, _)| (id, Box::new(request))));
+        self.reactor.hand_over(!self.reactor.is_shutting_down, self.now, |id, _, continuation| {
+            if let Continuation::Subscribed { subscription, .. } = continuation {
+                resting.push((id, Box::new(subscription)));
+            }
         });
         // The other program drains its hub when that has its streams.
         let drained = self.reactor.hubs.0.iter().filter(|(_, state)| state.is_draining).map(|(hub, _)| *hub);
