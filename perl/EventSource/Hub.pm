@@ -939,7 +939,8 @@ Return the hub's counts, with all events published before:
       events, bytes            its size; of Redis as of the last second, the last 10 seconds
       last_error, last_error_age   its last error; seconds since then
 
-The others are the metrics with these names (L<EventSource::Monitoring/METRICS>).
+The others are the metrics with these names (L<EventSource::Monitoring/METRICS>). At an upgrade, C<published>, C<delivered>
+and the C<age> of L<EventSource::Hub::Process/stats> begin anew, although the hub process keeps its C<pid>.
 
 =head2 subscribe
 
