@@ -8,17 +8,22 @@ const sizeOf = ({ type, data, id }) => (type + data + id).length + 100;
 // Names an event: that of a state, and an older one after a gap, say nothing of what came between.
 export const markOf = ({ inState, line, id }) => [inState ?? line, id] + '';
 
+// All ids that a hub gives in one life begin with its epoch. Publishers and handlers use others, and again.
+export const epochOf = id => id.replace(/-.*/s, '-');
+
 export class Replica {
   #request;
   #ring = [];
   #state = new Map();
   #size = 0;
   #stateSize = 0;
+  #isNamed;                               // the last event has an id of the application: the hub's follows it
   // Its place in the stream: { ...replica }.
   last;                                   // undefined until the tab has been welcomed
   isComplete;                             // whether it has a whole state; false: it will have one again
   inState;                                // the name of the state that is not complete
   owner;                                  // whose stream it is
+  epoch;                                  // of the hub's ids, as far as is known
   line;                                   // what counts together: a gap begins another line
   mark;                                   // of the last event: positions follow it, which a replay does not repeat
   isCurrent;                              // the hub has said that nothing has come after the last event
@@ -58,13 +63,16 @@ export class Replica {
     const { gap, position, history, state } = this.#request;
     const { type, id, prev, at } = entry;
     const completes = type === position && !this.isComplete;
+    const isEvent = this.isEvent(entry);
     this.last = id;
+    this.epoch = entry.epoch ?? (type === gap ? undefined : this.epoch);
     this.inState = type === position ? undefined : entry.inState;
     this.hasPositions ||= !type || type === position;
-    if (id !== prev || entry.line) this.isCurrent = !this.isEvent(entry) && !entry.line && !entry.inState;
-    if (id !== prev && this.isEvent(entry)) {
-      this.count++;
-      this.mark = markOf(entry);
+    if (id !== prev || entry.line) this.isCurrent = !isEvent && !entry.line && !entry.inState;
+    if (id !== prev) {
+      if (isEvent) this.count++;
+      if (isEvent || this.#isNamed) this.mark = markOf(entry);
+      this.#isNamed = isEvent && this.epoch && epochOf(id) !== this.epoch;
     }
     if (completes) this.isComplete = true;
     if (type === gap) {

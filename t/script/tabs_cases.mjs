@@ -75,6 +75,101 @@ const CASES = {
     return [[early.received, events], [other.received, events]];
   },
 
+  // The bytes come so slowly that pages come between an event of the publisher and the hub's id behind it.
+  async 'pages are restored while a publisher uses the id of before the restart again and again'(hasWorker) {
+    const {server, browser, open, pass, publish} = begin({hasState: true, hasWorker});
+    const early = [open(), open()], other = open();
+    await pass(10);
+    publish(5, at => ({key: `k${at}`}));
+    await pass(5);
+    for (const page of early) browser.freeze(page);
+    server.restart();
+    publish(1, {key: 'new'});
+    await pass(40);
+    Object.assign(browser, {isCalm: false, slow: 200});
+    server.streams.forEach(stream => { stream.rate = 200 });
+    for (let at = 0; at < 60; at++) {
+      publish(1, {name: '1-5'});
+      await pass(0.21);
+      if (at === 10 || at === 20) browser.thaw(early[at / 10 - 1]);
+    }
+    browser.isCalm = true;
+    await pass(30);
+    publish(1);
+    await pass(10);
+    return [
+      [[...early, other].map(({received, hub}) => [received.includes('gap'), received.at(-1), [...hub.state('c').keys()]]),
+        Array(3).fill([true, '2-62', ['new']])],
+    ];
+  },
+
+  // The one that has been opened meanwhile begins later, and has the event with that id, too.
+  async 'a page is restored, and a publisher uses one id for each event'(hasWorker) {
+    const {browser, open, pass, publish} = begin({hasWorker});
+    const early = open();
+    await pass(5);
+    publish(1, {name: 'news'});
+    await pass(1);
+    browser.freeze(early);
+    await pass(5);
+    publish(2);
+    const late = open();
+    await pass(5);
+    publish(1, {name: 'news'});
+    await pass(1);
+    browser.thaw(early);
+    await pass(10);
+    publish(1);
+    await pass(5);
+    return [
+      [early.received, ['news', '1-2', '1-3', 'news', '1-5']],
+      [late.received.slice(-2), ['news', '1-5']],
+    ];
+  },
+
+  // A part of the hub's ids is like the id of the greeting.
+  async 'a page is restored that was sent a greeting with an id only'(hasWorker) {
+    const cases = [];
+    for (const greeting of ['1', 'greeting']) {
+      for (const isLater of [false, true]) {
+        const {browser, open, pass, publish} = begin({hasWorker, greeting});
+        const early = open();
+        await pass(5);
+        browser.freeze(early);
+        publish(2);
+        const late = open();
+        await pass(5);
+        if (isLater) publish(1);
+        await pass(1);
+        browser.thaw(early);
+        await pass(40);
+        publish(1);
+        await pass(5);
+        cases.push([[early.received.includes('gap'), ...[early, late].map(({received}) => received.at(-1))], [true, ...Array(2).fill(isLater ? '1-4' : '1-3')]]);
+      }
+    }
+    return cases;
+  },
+
+  // The greeting stands between the beginning and the state.
+  async 'a page with a greeting is restored, and a key was forgotten'(hasWorker) {
+    const {browser, open, pass, publish} = begin({hasState: true, hasWorker, greeting: 'greeting'});
+    publish(2, at => ({key: `k${at}`}));
+    const early = open();
+    await pass(5);
+    browser.freeze(early);
+    publish(1);
+    publish(1, {key: 'k0', isForgotten: true});
+    publish(1, {key: 'k2'});
+    const late = open();
+    await pass(5);
+    browser.thaw(early);
+    await pass(40);
+    publish(1);
+    await pass(5);
+    return [early, late].map(({hub, received}) => [[...hub.state('c').keys(), received.at(-1)], ['k1', 'k2', '1-6']]);
+  },
+
   // Those that were opened meanwhile have positions that the restored page has not, and that no replay repeats.
   async 'a page is restored, and another channel was busy while it was away'(hasWorker) {
     const {browser, open, pass, publish} = begin({hasWorker, keepalive: 5});

@@ -143,7 +143,13 @@ class Server {
   // The bytes with which a stream begins.
   begin(lastId, user) {
     const shows = this.hasState ? this.word('{"show_channel":"data"}') : '';
-    return (this.keepalive ? `:\nkeepalive: ${this.keepalive}\n\n` : '') + shows + this.replay(lastId, user);
+    return (this.keepalive ? `:\nkeepalive: ${this.keepalive}\n\n` : '') + shows + this.greet(this.replay(lastId, user), user);
+  }
+
+  // A handler has pushed an event with an id of its own, which no position replaces.
+  greet(replay, user) {
+    if (!this.greeting) return replay;
+    return `data: ${user}\nid: ${this.greeting}\n\n` + replay.replace(/^(retry: 100|event: position\ndata)\nid: .*/gm, '$1');
   }
 
   word(data) {

@@ -193,17 +193,20 @@ export class Reader {
 
   async #follow(body, began) {
     let events = [];
-    const word = {};
+    const word = {}, { last } = this.log;
+    const { gap } = this.request;
     const take = event => {
       if (event.type === WORD) {
         try { Object.assign(word, JSON.parse(event.data)) } catch {}  // another server's
         return;
       }
-      events.push({ ...event, isState: word.state, isShown: word.show_channel && parser.hasId });
+      const { hasId } = parser;
+      // The state comes to a client without an id, and after a gap. The hub does not know yet whether the last one is known.
+      events.push({ ...event, hasId, isState: word.state && (!last || event.type === gap), isShown: word.show_channel && hasId });
       word.state = undefined;
     };
     // An id without an event is a position for whoever reads the stream next, too.
-    const parser = new Parser(take, this.log.last, lastEventId => take({ data: '', lastEventId }));
+    const parser = new Parser(take, last, lastEventId => take({ data: '', lastEventId }));
     const decoder = new TextDecoder();
     const reader = body.getReader();
     const { signal } = this.#abort;

@@ -2,6 +2,7 @@
 
 import { now } from '../clock.js';
 import { OPEN, CLOSED, FINISHED, MAX_DELAY, newId } from '../messages.js';
+import { epochOf } from '../replica.js';
 import { Reader } from './reader.js';
 import { StreamLog } from './stream_log.js';
 
@@ -77,6 +78,9 @@ export class SharedStream {
     if (isWaiting) return;
     this.#reader.wake();
     this.send(this.#state, from);
+    // A hub does not know an id that it has not given: it would answer with a gap, and the next tab would have the stream moved.
+    const mayRestart = () => last !== replica.last && [undefined, epochOf(last)].includes(message.epoch)
+      && (came < this.#mayRestartUntil || replica.hasPositions);
     const look = wasReady => {
       if (this.#waiting.get(from) !== message) return;
       // The stream comes to a tab that is ahead of it, unless the hub leaves events out of a replay.
@@ -86,7 +90,7 @@ export class SharedStream {
       const isFlowing = this.#state.readyState === OPEN && /flowing|polling/.test(this.#reader.flow);
       const isReady = isFlowing && !(replica.inState && replica.isComplete === false);
       if (!wasReady || !isReady || isAhead || isSettled) setTimeout(look, 2000, isReady);
-      else if (last && (came < this.#mayRestartUntil || replica.hasPositions) && !replica.since(message, true)) {
+      else if (last && mayRestart() && !replica.since(message, true)) {
         if (message.seed) {
           this.#begin(message.seed);
           this.#answerWaiting();          // before the server answers with a gap

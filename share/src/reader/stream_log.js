@@ -1,7 +1,7 @@
 // The replica of whoever reads the stream: it makes entries, and says what a tab lacks.
 
 import { newId } from '../messages.js';
-import { Replica, markOf } from '../replica.js';
+import { Replica, epochOf, markOf } from '../replica.js';
 
 // Returns the place of an event in the state: its channel (undefined if it does not say), its key, and whether that is
 // forgotten. Only the hub says whether its events show both (isShown; undefined if they do not), never the data itself, which
@@ -24,26 +24,31 @@ function locate(type, data, isShown, keyField) {
 export class StreamLog extends Replica {
   // A stream without ids before it, and one after a gap, may begin with the state. After another gap come older events, with a
   // position each and the gap's line.
-  make({ type, data, isShown, lastEventId: id, isState }) {
+  make({ type, data, isShown, lastEventId: id, hasId, isState }) {
     const { gap, key } = this.request;
     const prev = this.last;
     const line = type === gap ? newId() : undefined;
-    const inState = line ? isState && line : isState && !prev ? newId() : this.inState;
+    const inState = isState ? line ?? newId() : line ? undefined : this.inState;
+    const epoch = hasId && !this.isEvent({ type }) ? epochOf(id) : undefined;
     const end = this.ring.at(-1);
     const isNew = inState || this.hasPositions && this.isEvent({ type }) && this.isEvent(end);
-    return { type, data, id, prev, inState, isShown, line: line ?? (isNew ? undefined : end?.line), at: locate(type, data, isShown, key) };
+    return { type, data, id, prev, epoch, inState, isShown, line: line ?? (isNew ? undefined : end?.line), at: locate(type, data, isShown, key) };
   }
 
   // Returns the entries that a tab lacks, in this state; undefined if they are not known. A tab of another line that has an
   // older event was not told of the gap. Late, no position will follow the last event.
-  since({ last, inState, line, mark }, isLate) {
+  since({ last, inState, line, mark, count }, isLate) {
     const { ring, request: { position } } = this;
     const end = ring.at(-1);
     const isTold = (entry, isSure) => !last || !entry?.line || entry.line === line || this.hasPositions && isSure;
-    // A publisher may use an id of the epoch before, and an event of the state may have the id of before the gap: a tab that is
-    // there may lack it, or was not told of the gap.
-    const isOlder = line !== this.line && !this.last.includes(last.split('-', 1));
-    if (isOlder || inState && ring.some(entry => entry.id === last && entry.prev === last && this.isEvent(entry))) return;
+    // An id that the hub has not given names no place, and one of another epoch was not followed by these entries. A server
+    // without positions has given the ids of this line.
+    const isOther = line && line !== this.line;
+    if (last && !inState && (this.epoch || isOther) && epochOf(last) !== this.epoch) {
+      return !isOther && last === this.last && count === this.count ? [] : undefined;
+    }
+    // An event of the state may have the id of before the gap: a tab that is there may lack it.
+    if (inState && ring.some(entry => entry.id === last && entry.prev === last && this.isEvent(entry))) return;
     if (last === this.last && inState === this.inState) return isTold(end, isLate || !this.isEvent(end)) ? [] : undefined;
     const isNext = ({ id, prev, type }) => prev === last && (id !== last || inState && type === position);
     let had = 0, from = ring.findLastIndex(isNext);
@@ -52,7 +57,7 @@ export class StreamLog extends Replica {
     // A position that came to another stream only.
     if (from < 0 && !inState && !this.inState) {
       if (mark === this.mark) return [];
-      const isIt = entry => markOf(entry) === mark && this.isEvent(entry);
+      const isIt = entry => markOf(entry) === mark;
       had = 1;
       from = ring.findLastIndex(isIt);
       if (from !== ring.findIndex(isIt)) return;
