@@ -605,8 +605,9 @@ the structure of C<json>. An event without either is published as it is.
 All publishers of a named hub name it alike: events of others are C<refused>.
 
 With C<data>, each stream L<begins by saying so|EventSource::Wire/THE WORD OF THE HUB>, and the maps of L<EventSource::Browser>
-believe nothing else. So publishers of text cannot change them. The history and the state are not written anew: if texts of
-others were published before, begin with another L</name> or L</store>.
+believe nothing else. So publishers of text cannot change them. An event that a handler itself
+L<pushes|Plack::App::EventSource::Connection/push> with an id counts as the hub's: push a text of others without an id. The
+history and the state are not written anew: if texts of others were published before, begin with another L</name> or L</store>.
 
 =head1 ATTRIBUTES OF STREAMS
 

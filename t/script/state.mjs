@@ -54,7 +54,7 @@ async function follow({url, options, only, names: [stock, people] = []}) {
   await Promise.all([hub.ready, left.ready, here.ready, second.ready]);
   await until(() => here.has('ann'));
   step('begins');
-  await ask('set?key=c&left=3');
+  await ask('update?key=c&left=3');
   await ask('set?key=a&left=4');
   await until(() => left.get('a').left === 4);
   step('set');

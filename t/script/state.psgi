@@ -1,6 +1,7 @@
 # Hubs, some of which show the channel and the key of their events, and what is done with them: /HUB/events, /HUB/set?key=...,
-# /HUB/forget?key=..., /HUB/plain (an event without a key), and /HUB/away, while no client has a stream. /HUB/hall has a channel
-# whose members are counted. The stream of another hub is /stream/whole.
+# /HUB/update?key=... (by an event of that type, as members have), /HUB/forget?key=..., /HUB/plain (an event without a key), and
+# /HUB/away, while no client has a stream. /HUB/hall has a channel whose members are counted. The stream of another hub is
+# /stream/whole.
 
 use Testing::Application qw(answer);
 use EventSource::Hub;
@@ -14,12 +15,14 @@ my %hub    = (
 );
 
 sub set {
-    my ($hub, $key, $left) = @_;
-    return $hub->publish(stock => {key => $key, json => {item => $key, left => 0 + $left}, retain => 1});
+    my ($hub, $key, $left, %given) = @_;
+    my $json = {id => $key, item => $key, left => 0 + $left};
+    return $hub->publish(stock => {key => $key, json => $json, retain => 1, %given});
 }
 
 my %DO = (
     set    => sub { my ($hub, $query) = @_; return set($hub, @$query{qw(key left)}) },
+    update => sub { my ($hub, $query) = @_; return set($hub, @$query{qw(key left)}, event => 'update') },
     plain  => sub { shift->publish(stock => {event => 'plain', json => {text => 'no key'}}) },
     forget => sub { my ($hub, $query) = @_; return $hub->forget(stock => $query->{key}) },
 

@@ -16,7 +16,7 @@ function locate(type, data, isShown, keyField) {
   if (isShown) return;
   if (type === 'forget') return { key: data, isGone: true };
   const own = keyField && json?.[keyField];
-  const isMember = isOfMember && (own === undefined || own === json.id);
+  const isMember = isOfMember && (own === undefined || keyField === 'id');
   const key = isMember ? json?.id : own;
   return /string|number/.test(typeof key) && { key: `${key}`, isMember, isGone: isMember && type === 'leave' };
 }
