@@ -31,7 +31,7 @@
 
 import { now } from './clock.js';
 
-export const NAME = 'eventsource-hub 8';  // the number is that of the messages, and of the bundles
+export const NAME = 'eventsource-hub 9';  // the number is that of the messages, and of the bundles
 export const CONNECTING = 0, OPEN = 1, CLOSED = 2;
 export const FINISHED = 'eventsource-finished';  // the id of a stream that its server has finished
 export const MAX_DELAY = 3e4;             // ms between two attempts, unless Retry-After says more; until an answer
