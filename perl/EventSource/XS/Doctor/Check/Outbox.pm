@@ -74,8 +74,8 @@ sub _unusable {
             . '). As the user of the follower the doctor looks at its rows, too.')
         if !defined $refused{insert};
     return wrong(
-        "$name can neither be written nor followed: " . _reason($refused{insert}) . '.',
-        $refused{insert} =~ /read-?only/i
+        "$name can neither be written nor followed: " . _reason($refused{follow}) . '.',
+        $refused{follow} =~ /read-?only/i
         ? 'The DSN must lead to the primary server, and the database must be writable.'
         : 'If there is no such table, make it with the statements of eventsource outbox --schema '
             . $database->schema_kind
