@@ -268,6 +268,40 @@ check 'a text that is longer than max_allowed_packet', MariaDB => sub {
     $dbh->do('DELETE FROM eventsource_outbox');
 };
 
+# Settings of a server with which it refuses a statement that has no key.
+check 'a session that insists on keys', MariaDB => sub {
+    my $dbh   = shift->connect;
+    my $table = table_of($dbh, keep => 1);
+    $dbh->do('SET SESSION sql_safe_updates = 1');
+    my %refused = $table->refusals;
+    is_deeply \%refused, {follow => undef, insert => undef}, 'a follower finds that nothing is refused';
+    $outbox->publish($dbh, c => $_) for 1, 2;
+    my ($row, $other) = $table->waiting(10);
+    is $table->acknowledge($row),         1, 'it acknowledges a row';
+    is $table->mark_dead($other, 'some'), 1, 'and makes one a dead letter';
+    $dbh->do('SET SESSION sql_safe_updates = 0');
+    $dbh->do('DELETE FROM eventsource_outbox');
+};
+
+# A statement that reads the whole of a small table waits for rows that are not its own.
+check 'a lock on another row', MariaDB => sub {
+    my $database = shift;
+    my $producer = $database->connect;
+    my $other    = $database->connect(AutoCommit => 0);
+    for my $keep (0, 1) {
+        $producer->begin_work;
+        $outbox->publish($producer, c => $_) for 1 .. 300;
+        $producer->commit;
+        my $table = table_of($database->connect, keep => $keep);
+        my ($first, @rows) = $table->waiting(257);
+        $other->selectrow_array("SELECT id FROM eventsource_outbox WHERE id = $first->{id} FOR UPDATE");
+        is eval { $table->acknowledge(@rows) }, 256, "keep $keep: other rows are acknowledged" or diag $@;
+        is_deeply [$table->locked_of($first, @rows)], [$first->{id}], "keep $keep: and the row is known as locked";
+        $other->rollback;
+        $producer->do('DELETE FROM eventsource_outbox');
+    }
+};
+
 # DBI does not know that the server commits nothing by itself.
 check 'a server whose connections begin without autocommit', MariaDB => sub {
     my $database = shift;

@@ -150,9 +150,9 @@ sub remedy {
 # Notes that rows are published: deletes them, unless they are kept. Returns how many it has changed.
 sub acknowledge {
     my ($self, @rows) = @_;
-    my $table  = $self->{table};
-    my $change = "DELETE FROM $table";
-    $change = "UPDATE $table SET state = $PUBLISHED, problem = NULL, finished = " . $self->timestamp if $self->{keep};
+    my $change = $self->deletion;
+    $change = 'UPDATE ' . $self->by_id . " SET state = $PUBLISHED, problem = NULL, finished = " . $self->timestamp
+        if $self->{keep};
     return 0 + $self->{dbh}->do("$change WHERE " . $self->_are(@rows));
 }
 
@@ -280,13 +280,14 @@ sub refusals {
     my ($self, @acts) = @_;
     my $table = $self->{table};
     my $row   = "SELECT 'x' AS channel, 'x' AS data";
+    my $none  = 'id = 0 AND state = -1';                # a key: MariaDB and MySQL may insist on one (sql_safe_updates)
     my %needs = (
         insert => ["INSERT INTO $table (channel, data) SELECT channel, data FROM ($row) AS one WHERE 1 = 0"],
         follow => [
-            "UPDATE $table SET state = state WHERE 1 = 0",
-            "DELETE FROM $table WHERE 1 = 0",
-            "UPDATE ${table}_follower SET holder = holder WHERE 1 = 0",
-            "SELECT count(*) FROM $table WHERE 1 = 0",
+            "UPDATE $table SET state = state WHERE $none",
+            "DELETE FROM $table WHERE $none",
+            "UPDATE ${table}_follower SET holder = holder WHERE id = 0",
+            "SELECT count(*) FROM $table WHERE $none",
         ],
     );
     local ($@, $SIG{__DIE__});
@@ -333,6 +334,11 @@ sub waiting {
 sub attributes { return () }
 
 sub bytes_of { return $_[1] }
+
+# The table of an UPDATE that finds rows by their numbers, and the beginning of such a DELETE.
+sub by_id { return $_[0]{table} }
+
+sub deletion { return "DELETE FROM $_[0]{table}" }
 
 # A sentence for a report about a defect of the database.
 sub caution { return undef }

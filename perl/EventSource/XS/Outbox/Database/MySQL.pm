@@ -25,6 +25,11 @@ sub bound_statements {
     return;
 }
 
+# A statement that reads a small table as a whole would wait for the locks of rows that are not its own.
+sub by_id { return "$_[0]{table} FORCE INDEX (PRIMARY)" }
+
+sub deletion { return "DELETE o FROM $_[0]{table} AS o FORCE INDEX (PRIMARY)" }
+
 sub bytes_of { return "CAST($_[1] AS BINARY)" }
 
 # MariaDB 10.5 does not know SKIP LOCKED.
