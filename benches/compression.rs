@@ -119,6 +119,7 @@ fn deliver(events: &[Shared], coding: ContentCoding, comes_late: bool) -> (Durat
             body: Body::default(),
             is_inherited: false,
             members_of: None,
+            liveness: None,
         });
         reactor.apply(Command::Open { stream, init }, Some(connection(&listener)), now);
         let topics = vec![Topic::Channel(b"0"[..].into())];

@@ -178,6 +178,7 @@ fn init() -> Arc<StreamInit> {
         body: Body::default(),
         is_inherited: false,
         members_of: None,
+        liveness: None,
     })
 }
 

@@ -113,8 +113,15 @@ impl World {
             let stream = StreamId { slot: slot as u32, serial: 1 };
             let head = (&b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"[..]).into();
             let (content, body) = (Default::default(), Body::default());
-            let init =
-                Arc::new(StreamInit { settings: SETTINGS, head, content, body, is_inherited: false, members_of: None });
+            let init = Arc::new(StreamInit {
+                settings: SETTINGS,
+                head,
+                content,
+                body,
+                is_inherited: false,
+                members_of: None,
+                liveness: None,
+            });
             self.reactor.apply(Command::Open { stream, init }, Some(()), self.now);
             let request = Box::new(request(self, slot));
             self.reactor.apply(Command::Subscribe { hub: 0, stream, request, holds }, None, self.now);

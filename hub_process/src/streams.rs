@@ -4,7 +4,7 @@ use crate::ids_ahead::IdsAhead;
 use crate::peers::{ByToken, End};
 use eventsource_xs::reactor::Ending;
 use eventsource_xs::runtime::{self, HandoverFile, OpenOptions, Pushed, ReactorHub, StreamHandle};
-use eventsource_xs::stream::{Reason, Settings, StreamId};
+use eventsource_xs::stream::{Liveness, Reason, Settings, StreamId};
 use eventsource_xs::wire::{Handover, Open, Response, StreamProgress, MAX_FRAME_BYTES};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -46,16 +46,16 @@ impl ServedStream {
         opener: Opener,
         most: usize,
     ) -> Result<Self, Reason> {
-        Self::open_as_member(open, content, socket, opener, most, None)
+        Self::open_or_resume(open, content, socket, opener, most, (None, None))
     }
 
-    fn open_as_member(
+    fn open_or_resume(
         open: &Open<'_>,
         content: &[u8],
         socket: Option<OwnedFd>,
         opener: Opener,
         most: usize,
-        members_of: Option<&ReactorHub>,
+        (members_of, liveness): (Option<&ReactorHub>, Option<(Instant, Liveness)>),
     ) -> Result<Self, Reason> {
         let keepalive = open.settings.keepalive.map(|time| time.max(LEAST_KEEPALIVE));
         let options = OpenOptions {
@@ -72,7 +72,11 @@ impl ServedStream {
             may_wait: false,
             members_of,
         };
-        let mut handle = StreamHandle::open(options).map_err(|_| Reason::Error)?;
+        let opened = match liveness {
+            Some((at, liveness)) => StreamHandle::resume(options, liveness, at),
+            None => StreamHandle::open(options),
+        };
+        let mut handle = opened.map_err(|_| Reason::Error)?;
         if open.holds {
             handle.enter_handler();
         }
@@ -82,16 +86,18 @@ impl ServedStream {
         }
     }
 
-    /// Continues a stream of another program, to which its opener has pushed so many bytes, and which perhaps has a member or a
-    /// will in a hub. Fails as [`open`](Self::open).
+    /// Continues a stream of another program, to which its opener has pushed so many bytes, which perhaps has a member or a will
+    /// in a hub, and was silent for a time then. Fails as [`open`](Self::open).
     pub fn resume(
         open: &Open<'_>,
         socket: Option<OwnedFd>,
         opener: Opener,
         pushed: u64,
         members_of: Option<&ReactorHub>,
+        liveness: (Instant, Liveness),
     ) -> Result<Self, Reason> {
-        Ok(Self { pushed, ..Self::open_as_member(open, b"", socket, opener, usize::MAX, members_of)? })
+        let before = (members_of, Some(liveness));
+        Ok(Self { pushed, ..Self::open_or_resume(open, b"", socket, opener, usize::MAX, before)? })
     }
 
     /// Called when the opener's handler has returned: subscriptions take effect.

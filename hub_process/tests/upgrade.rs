@@ -855,6 +855,31 @@ fn keepalives_and_timeouts_of_streams_continue() {
 }
 
 #[test]
+fn a_stream_is_sent_keepalives_and_ends_after_its_timeout_however_often_the_hub_is_upgraded() {
+    let (scene, mut worker) = Scene::with_worker();
+    let times = (Some(Duration::from_secs(1)), Duration::from_secs(1));
+    let settings = Settings { keepalive: times.0, timeout: times.1, ..stream_settings() };
+    let mut clients = Vec::new();
+    for (stream, unsent) in [(1, vec![b':'; 1]), (2, vec![b'x'; 12 << 20])] {
+        let (socket, client) = tcp();
+        worker.open(Open::new(stream, settings, &unsent), socket.as_fd()).expect("sent");
+        worker.subscribe(stream, topics("news", None)).expect("a stream");
+        clients.push(client);
+    }
+    read_until(&mut clients[0], "\n\n"); // its position
+    clients[0].set_nonblocking(true).expect("a socket");
+    let mut keepalives = [0; 9];
+    let mut is_sent = false;
+    eventually("a keepalive and an end", || {
+        scene.upgrade();
+        is_sent |= matches!(clients[0].read(&mut keepalives), Ok(1..));
+        is_sent && worker.count(b"").expect("counts").streams.open == 1
+    });
+    let end = report_with(&mut worker, |report| matches!(report, Response::Ended { .. }));
+    assert_eq!(end, Response::Ended { stream: 2, reason: Reason::Timeout });
+}
+
+#[test]
 fn without_a_hub_there_is_nothing_to_upgrade() {
     let scene = Scene::new();
     let mut command: Command = scene.command(&["upgrade", "--timeout", "0.01"]);

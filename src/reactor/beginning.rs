@@ -8,18 +8,23 @@
 //! hub has published as far as the client has read, before anything of that is evicted, or until
 //! `Command::StopWaiting`. Neither a handler, nor a push, nor a full log ends that.
 
+use super::stall_watchdog::StallWatchdog;
 use super::stream_members::EndReport;
 use super::stream_record::{Buffering, Deadline, StreamQueue, StreamRecord, Subscription};
 use super::{Answer, HubId, Io, Reactor, StreamId, StreamInit};
 use crate::hub::{Cursor, Hub, SubscribeRequest, POLL_LINGER};
-use crate::stream::{after, share, Reason, Stream};
+use crate::stream::{after, share, Liveness, Reason, Stream};
 use std::time::{Duration, Instant};
 
 impl<I: Io> Reactor<I> {
     /// Opens a stream, with or without its socket. It ends at once if the process is shutting down.
     pub(super) fn open(&mut self, id: StreamId, init: &StreamInit, socket: Option<I::Socket>, now: Instant) {
-        let StreamInit { settings, ref head, ref content, body, is_inherited, members_of } = *init;
+        let StreamInit { settings, ref head, ref content, body, is_inherited, members_of, ref liveness } = *init;
         let mut stream = Stream::new(share(&mut self.last_settings, settings), now).with_body(body);
+        if let Some((at, liveness)) = liveness.as_deref() {
+            stream = stream.with_liveness(liveness, *at);
+            self.answers.extend(liveness.is_stalled.then_some(Answer::Stalled { stream: id }));
+        }
         stream.push_raw(head.clone());
         stream.push_non_event(content.clone());
         let slot = id.slot as usize;
@@ -45,7 +50,12 @@ impl<I: Io> Reactor<I> {
         });
         self.open_streams += 1;
         match socket {
-            Some(socket) => self.attach(id, socket, now),
+            Some(socket) => {
+                self.attach(id, socket, now);
+                if let Some((at, Liveness { untaken: Some(untaken), .. })) = liveness.as_deref() {
+                    self.continue_watch(id, StallWatchdog::resume(*untaken, *at), now);
+                }
+            }
             None => {
                 if let Some(record) = self.record(id) {
                     record.deadline = Some(Box::new((after(now, settings.timeout), Deadline::Attach)));
@@ -157,7 +167,7 @@ impl<I: Io> Reactor<I> {
             record.subscription.get_or_insert_with(|| Box::new(Subscription { hub, cursor: Cursor::default() }));
         let is_own = subscription.hub == hub; // otherwise the stream is subscribed to another hub
         let hub = some_or!(hubs.get_mut(hub).filter(|_| is_own), return);
-        if request.access.poll.is_none() && subscription.cursor.topics() == 0 {
+        if request.access.poll.is_none() && subscription.cursor.topics() == 0 && !request.first_block.is_sent {
             record.stream.is_early = true;
         }
         let before = subscription.cursor.topics();

@@ -5,7 +5,7 @@
 use crate::compression::Body;
 use crate::hub;
 pub use crate::stream::StreamId;
-use crate::stream::{Discarded, Reason, Settings};
+use crate::stream::{Discarded, Liveness, Reason, Settings};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +25,8 @@ pub struct StreamInit {
     pub is_inherited: bool,
     /// The hub in which the stream has a member or a will already: that is told of its end.
     pub members_of: Option<HubId>,
+    /// If another program has handed the stream over: when, and how long it was silent then.
+    pub liveness: Option<Box<(Instant, Liveness)>>,
 }
 
 /// Identifies a hub of a reactor.

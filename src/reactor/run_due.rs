@@ -6,7 +6,7 @@ use super::ending::Spread;
 use super::stall_watchdog::{first_look, StallWatchdog};
 use super::stream_record::Deadline;
 use super::{Io, Reactor, StreamId};
-use crate::stream::Reason;
+use crate::stream::{Liveness, Reason};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -106,6 +106,36 @@ impl<I: Io> Reactor<I> {
             return self.end_at_once(id, Reason::Timeout);
         }
         record.deadline = Some(Box::new((watchdog.next_look(timeout, now), Deadline::Look(watchdog))));
+    }
+
+    /// Continues the watch of a client by another program.
+    pub(super) fn continue_watch(&mut self, id: StreamId, watchdog: StallWatchdog, now: Instant) {
+        if let Some(record) = self.record(id) {
+            let due = watchdog.next_look(record.stream.settings().timeout, now);
+            record.is_watched = true;
+            record.deadline = Some(Box::new((due, Deadline::Look(watchdog))));
+            self.arm_timer(id.slot, now);
+        }
+    }
+
+    /// Calls a function with each stream that has a socket, and with how long it was silent and its client has taken nothing. A
+    /// client that was not looked at yet is looked at now: otherwise upgrades could put the first look off for ever.
+    pub fn hand_over_liveness(&mut self, now: Instant, mut each: impl FnMut(StreamId, Liveness)) {
+        let Self { records, io, .. } = self;
+        for (slot, record) in (0..).zip(records) {
+            let record = some_or!(record.as_ref().filter(|record| !record.has_ended), continue);
+            let socket = some_or!(&record.socket, continue);
+            let untaken = match record.deadline.as_deref() {
+                Some((_, Deadline::Look(watchdog))) => Some(watchdog.untaken(now)),
+                _ if record.is_watched => {
+                    let bytes = io.untaken_bytes(socket);
+                    let is_all = bytes == 0 && record.stream.stalled_since().is_none();
+                    (!is_all).then(|| StallWatchdog::new(bytes, io.window(socket), now).untaken(now))
+                }
+                _ => None,
+            };
+            each(StreamId { slot, serial: record.serial }, Liveness { untaken, ..record.stream.liveness(now) });
+        }
     }
 
     /// Lets the kernel drop, within another timeout, what it has for a client that is dead.

@@ -12,7 +12,7 @@
 //!
 //! What the kernel has for a client when its stream ends, it sends in its own time.
 
-use crate::stream::after;
+use crate::stream::{after, Untaken};
 use std::time::{Duration, Instant};
 
 /// The looks in a timeout.
@@ -39,6 +39,17 @@ impl StallWatchdog {
     /// Begins with the first look, which tells nothing of the time before.
     pub(crate) fn new(untaken: usize, window: Option<u32>, now: Instant) -> Self {
         Self { since: now, expected: untaken, window }
+    }
+
+    /// Continues the watch of another program, of which this was so at a time.
+    pub(super) fn resume(Untaken { since, bytes, window }: Untaken, at: Instant) -> Self {
+        Self { since: at.checked_sub(since).unwrap_or(at), expected: bytes, window }
+    }
+
+    /// Returns how another program continues the watch.
+    pub(super) fn untaken(&self, now: Instant) -> Untaken {
+        let since = now.saturating_duration_since(self.since);
+        Untaken { since, bytes: self.expected, window: self.window }
     }
 
     /// Counts what the socket has taken.

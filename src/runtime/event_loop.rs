@@ -22,6 +22,7 @@ use super::wake::waker::Rest;
 use crate::histogram::Scale;
 use crate::reactor::{Command, Reactor, Ready, StreamId};
 use crate::sys::epoll::Epoll;
+use crate::wire::Handover;
 use crossbeam_channel::Receiver;
 use std::io;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -96,6 +97,11 @@ impl EventLoop {
             file.add_hub(&self.reactor, hub);
         }
         self.reactor.hand_over(may_continue, now, |id, handed, request| file.add_stream(id, handed, request));
+        if may_continue {
+            self.reactor.hand_over_liveness(now, |id, liveness| {
+                file.add(&Handover::Liveness { stream: id.into(), liveness });
+            });
+        }
         if done.send(file).is_ok() {
             let _ = resumed.recv(); // fails when the other end is dropped
         }
@@ -375,6 +381,7 @@ mod tests {
             body: Body::default(),
             is_inherited: false,
             members_of: None,
+            liveness: None,
         });
         handle.send_queued(Queued::Stream(Command::Open { stream, init }, parts));
         (stream, state, client)

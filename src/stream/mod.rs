@@ -98,6 +98,30 @@ impl Settings {
     }
 }
 
+/// How long a stream was silent, and its client has taken nothing, when another program continues it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Liveness {
+    /// The time since something was sent last. Of a stalled stream, the time for which its socket has taken nothing.
+    pub silent_for: Duration,
+    /// True if the stream is stalled.
+    pub is_stalled: bool,
+    /// True if the next keepalive comes early.
+    pub is_early: bool,
+    /// The watch of the client, unless that has taken everything.
+    pub untaken: Option<Untaken>,
+}
+
+/// The watch of a client that has not taken everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Untaken {
+    /// The time for which it has taken nothing.
+    pub since: Duration,
+    /// The bytes that it has still to take if it has taken nothing since the last look.
+    pub bytes: usize,
+    /// For how many bytes it had room then, if that is known.
+    pub window: Option<u32>,
+}
+
 /// The events and bytes that a stream has discarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Discarded {
@@ -187,6 +211,18 @@ impl Stream {
     /// Continues a response of which another process has sent the beginning.
     pub fn with_body(self, body: Body) -> Self {
         Self { body, ..self }
+    }
+
+    /// Continues a stream of another program, of which this was so at a time.
+    pub fn with_liveness(self, liveness: &Liveness, at: Instant) -> Self {
+        let Liveness { silent_for, is_stalled, is_early, .. } = *liveness;
+        Self { since: at.checked_sub(silent_for).unwrap_or(at), is_stalled, is_early, ..self }
+    }
+
+    /// Returns how another program continues the stream. The watch of its client is the reactor's.
+    pub fn liveness(&self, now: Instant) -> Liveness {
+        let silent_for = now.saturating_duration_since(self.since);
+        Liveness { silent_for, is_stalled: self.is_stalled, is_early: self.is_early, untaken: None }
     }
 
     /// Returns the content that was sent, if all that is buffered is encoded.

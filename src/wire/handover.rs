@@ -12,7 +12,7 @@ use super::settings::NamedSettings;
 use super::show_channel::ShowChannel;
 use super::Malformed;
 use crate::hub::{EndRequest, HandedMember, History, KeptMember, Presence, Retain, SubscribeRequest, Topic};
-use crate::stream::StreamEnd;
+use crate::stream::{Liveness, StreamEnd, Untaken};
 use std::time::Duration;
 
 /// The version of what is handed over between programs of all versions of the protocol.
@@ -180,6 +180,13 @@ messages! {
             /// The end.
             end: StreamEnd,
         },
+        /// How long a stream was silent, and its client has taken nothing.
+        68 Liveness {
+            /// The stream.
+            stream: u64,
+            /// The times.
+            liveness: Liveness,
+        },
         /// The opener of a stream.
         66 Opener {
             /// The stream.
@@ -266,6 +273,8 @@ coded! {
     History { epoch, cipher_key, last_seq, evicted, evicted_through, is_shared, is_own, ends_forgotten_through }
     KeptMember { since, linger, data, leave }
     StreamEnd { reason, is_by_application }
+    Liveness { silent_for, is_stalled, is_early, untaken }
+    Untaken { since, bytes, window }
     HandedPeer<'a> {
         descriptor, token, age, inbox, descriptors, unsent, handled, is_greeted, waits, show_channel, keeps, calls_for, after, is_kept,
         last_mark, reached_mark,

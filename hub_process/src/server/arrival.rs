@@ -17,7 +17,7 @@ use eventsource_xs::hub::{Presence, PresenceChange, SubscribeRequest};
 use eventsource_xs::reactor::{Ending, ENDED_BY_UPGRADE};
 use eventsource_xs::remote::calls::{send, Epoll, Readiness, Wait};
 use eventsource_xs::runtime::{drain_stream, moment_of, HandedOver};
-use eventsource_xs::stream::{Reason, StreamEnd, StreamId};
+use eventsource_xs::stream::{Liveness, Reason, StreamEnd, StreamId};
 use eventsource_xs::wire::{HandedProcess, Handover, Malformed, NamedSettings, Open, Response};
 use rustix::net::{recv, shutdown, RecvFlags, Shutdown};
 use std::collections::BTreeMap;
@@ -57,6 +57,7 @@ struct Known {
     /// The number of bytes that its opener has pushed, if that holds it.
     pushed: Option<u64>,
     presences: Vec<Presence>,
+    liveness: Liveness,
     /// Until when its client may come back if it has ended, and whether another stream has come in its place.
     away: Option<(Instant, bool)>,
     /// The end, if it has one: otherwise it has ended with the program before.
@@ -151,6 +152,7 @@ impl Server {
                 Handover::Presence { stream, ref presence } => {
                     known.entry(stream).or_default().presences.push(presence.clone());
                 }
+                Handover::Liveness { stream, liveness } => known.entry(stream).or_default().liveness = liveness,
                 Handover::Away { stream, rest, is_back } => {
                     known.entry(stream).or_default().away = Some((at + rest, is_back));
                 }
@@ -229,9 +231,10 @@ impl Server {
         now: Instant,
     ) -> Result<(StreamId, bool), Reason> {
         let socket = take_kept(descriptor).ok();
-        let Known { opener, pushed, .. } = *known;
+        let Known { opener, pushed, liveness, .. } = *known;
         let members_of = self.current.handle().filter(|_| !known.presences.is_empty()).map(|hub| &**hub);
-        let stream = ServedStream::resume(open, socket, opener, pushed.unwrap_or(0), members_of)?;
+        let pushed_bytes = pushed.unwrap_or(0);
+        let stream = ServedStream::resume(open, socket, opener, pushed_bytes, members_of, (at, liveness))?;
         let stream_id = stream.handle.id();
         let id = self.streams.insert(stream);
         self.apply_presences(stream_id, std::mem::take(&mut known.presences), now);

@@ -68,6 +68,48 @@ fn a_stream_that_is_behind_held_a_poll_or_without_a_hub_ends() {
     }
 }
 
+/// For each number of seconds between upgrades: a quiet stream, one whose socket takes nothing, and one whose client does not.
+#[test]
+fn keepalives_and_timeouts_come_in_time_however_often_streams_are_handed_over() {
+    for pause in [1, 4, 14, 1000] {
+        let mut world = World::new();
+        let mute = Settings { keepalive: None, ..settings() };
+        for stream in [settings(), settings(), mute].map(|settings| world.open(settings, "")) {
+            world.push(stream, b"data: hello\n\n");
+        }
+        world.client(1).default_send = Some(Err(libc::EAGAIN));
+        world.client(2).untaken = 5000;
+        world.run_until_idle();
+        let (mut silent, mut longest, mut ends) = (0, 0, [None; 3]);
+        for second in 1..=90 {
+            world.advance(Duration::from_secs(1));
+            world.run_until_idle();
+            let is_sent = !world.client(0).take_received().is_empty();
+            silent = if is_sent { 0 } else { silent + 1 };
+            longest = longest.max(silent);
+            for (number, end) in ends.iter_mut().enumerate() {
+                if end.is_none() && (world.records[number].ended.is_some()) {
+                    *end = Some((second, world.records[number].ended));
+                }
+            }
+            if second % pause == 0 && ends == [None; 3] {
+                let mut next = World::new();
+                next.now = world.now;
+                next.resume(&mut world);
+                assert_eq!(next.reactor.open_streams, 3);
+                next.run_until_idle();
+                assert_eq!(next.stalled, 1);
+                world = next;
+            }
+        }
+        assert!((14..=16).contains(&longest), "{pause}: {longest}");
+        assert_eq!(ends[0], None);
+        for end in &ends[1..] {
+            assert!(matches!(end, Some((60..=80, Some(Reason::Timeout)))), "{pause}: {ends:?}");
+        }
+    }
+}
+
 #[test]
 fn the_client_of_a_stream_that_ends_can_decode_what_is_buffered_and_the_retry() {
     for coding in ContentCoding::ALL.iter().copied() {

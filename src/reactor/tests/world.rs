@@ -241,15 +241,43 @@ impl World {
     }
 
     pub(crate) fn open_as(&mut self, settings: Settings, head: &str, client: Option<usize>, inherited: bool) -> usize {
-        let head = [head.as_bytes(), &settings.framing.frame(settings.coding.beginning())].concat();
+        let head = [head.as_bytes(), &settings.framing.frame(settings.coding.beginning())].concat().into();
+        let (content, body, liveness) = (Bytes::new(), Body::default(), None);
+        let is_inherited = inherited;
+        self.open_init(StreamInit { settings, head, content, body, is_inherited, members_of: None, liveness }, client)
+    }
+
+    /// Opens the streams that another reactor hands over, with clients that take as much as theirs.
+    pub(crate) fn resume(&mut self, other: &mut Self) {
+        let mut all = Vec::new();
+        other
+            .reactor
+            .hand_over_liveness(other.now, |id, liveness| all.push((id, Some(Box::new((other.now, liveness))))));
+        for (id, liveness) in all {
+            let (settings, unsent) = other
+                .reactor
+                .record(id)
+                .map(|record| (*record.stream.settings(), record.stream.unsent()))
+                .expect("a stream");
+            let client = other.records.iter().find(|record| record.id == id).and_then(|record| record.client);
+            let Client { default_send, untaken, .. } = other.reactor.io().clients[client.expect("a client")];
+            let client = self.new_client();
+            self.reactor.io().clients[client] = Client { default_send, untaken, ..Client::default() };
+            let (head, content, body) = (unsent.into(), Bytes::new(), Body::default());
+            let init = StreamInit { settings, head, content, body, is_inherited: false, members_of: None, liveness };
+            self.open_init(init, Some(client));
+        }
+    }
+
+    fn open_init(&mut self, init: StreamInit, client: Option<usize>) -> usize {
         let slot = self.free_slots.pop().unwrap_or(self.used_slots);
         self.used_slots = self.used_slots.max(slot + 1);
         let stream = StreamId { slot, serial: self.records.len() as u32 + 1 };
         self.records.push(Record {
             id: stream,
             client,
-            framing: settings.framing,
-            pushed_bytes: head.len(),
+            framing: init.settings.framing,
+            pushed_bytes: init.head.len(),
             pushed_events: 0,
             added_bytes: 0,
             shrunk_bytes: 0,
@@ -260,9 +288,7 @@ impl World {
             is_subscribed: false,
         });
         self.open_records.push(self.records.len() - 1);
-        let (head, content, body) = (head.into(), Bytes::new(), Body::default());
-        let init = Arc::new(StreamInit { settings, head, content, body, is_inherited: inherited, members_of: None });
-        let open = Command::Open { stream, init };
+        let open = Command::Open { stream, init: Arc::new(init) };
         self.reactor.apply(open, client.map(Socket), self.now);
         self.records.len() - 1
     }

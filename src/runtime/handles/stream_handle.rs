@@ -17,7 +17,7 @@ use crate::runtime::process::reactor_or_start;
 use crate::runtime::reactor_handle::{Queued, ReactorHandle};
 use crate::runtime::reactor_hub::ReactorHub;
 use crate::runtime::spawned;
-use crate::stream::{LineEnd, Reason, Settings};
+use crate::stream::{LineEnd, Liveness, Reason, Settings};
 use crate::sys::descriptor;
 use crate::{ErrorCode, Failure};
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use handler::{Handler, Opening};
 use reactor_stream::{ReactorStream, SubscribeMode, REACTOR_TIMEOUT};
 use rustix::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The bytes that a stream may buffer while it is opened and the reactor naps.
 const MAX_SOON_BYTES: usize = 16 << 10;
@@ -89,6 +89,22 @@ impl StreamHandle {
     /// sent a reconnection time, and the returned handle is that of a stream that is ending. Fails with `Unavailable`, with the
     /// socket. Nothing has been sent then.
     pub fn open(opening: OpenOptions<'_>) -> Result<Self, (Failure, Option<OwnedFd>)> {
+        Self::open_or_resume(opening, None)
+    }
+
+    /// Opens a stream that another program has handed over at a time, as [`open`](Self::open) does. `liveness` is of then.
+    pub fn resume(
+        opening: OpenOptions<'_>,
+        liveness: Liveness,
+        at: Instant,
+    ) -> Result<Self, (Failure, Option<OwnedFd>)> {
+        Self::open_or_resume(opening, Some(Box::new((at, liveness))))
+    }
+
+    fn open_or_resume(
+        opening: OpenOptions<'_>,
+        liveness: Option<Box<(Instant, Liveness)>>,
+    ) -> Result<Self, (Failure, Option<OwnedFd>)> {
         let OpenOptions { socket, body, settings, ends_with_handle, .. } = opening;
         let reactor = match reactor_or_start() {
             Ok(reactor) => reactor,
@@ -113,7 +129,8 @@ impl StreamHandle {
         if members_of.is_some() {
             handle.stream.state.report_end_or_reason(); // it has not ended, and its end comes in the order of all
         }
-        handle.send_open(socket, StreamInit { settings, head, content, body, is_inherited: false, members_of });
+        let init = StreamInit { settings, head, content, body, is_inherited: false, members_of, liveness };
+        handle.send_open(socket, init);
         if is_refused {
             handle.stream.refuse(has_socket);
         }
@@ -450,6 +467,7 @@ impl StreamHandle {
             body,
             is_inherited: true,
             members_of: None,
+            liveness: None,
         };
         self.send_open(Some(socket), init);
         self.begin_handler(None);

@@ -133,6 +133,7 @@ impl Scene {
             body: Body::default(),
             is_inherited: false,
             members_of: None,
+            liveness: None,
         });
         self.handle.send_queued(Queued::Stream(Command::Open { stream, init }, parts));
         (stream, state)
