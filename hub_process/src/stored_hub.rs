@@ -443,11 +443,14 @@ impl StoredHub {
     }
 
     /// Waits until the store has everything that it was asked, and that follows from that, at most for a time. Returns whether
-    /// it has.
+    /// it has. A store of which nothing waits must answer, too.
     pub fn wait_until_stored(&mut self, within: Duration) -> (bool, Effects) {
+        let ticket = self.sequencer.drafts.add(&Draft::default(), WaitingDraft::new(Purpose::Ping, []));
+        self.sequencer.store.send(StoreCommand::Ping { ticket });
         let has_all =
             |hub: &Self| !hub.has_waiting() && hub.wills.is_empty() && hub.sequence().members.waiting().is_empty();
         let effects = self.wait_until(Instant::now() + within, |hub, _| has_all(hub));
-        (has_all(self), effects)
+        let is_answered = self.sequencer.remove_draft(ticket).is_none();
+        (is_answered && has_all(self), effects)
     }
 }

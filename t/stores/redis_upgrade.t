@@ -30,6 +30,8 @@ my $client  = Testing::RoamingClient->open($machine, channels => 'news');
 $machine->publish_at_last(news => 'before');
 ok $client->has('before'), 'a client receives events';
 $redis->pause;
+like $machine->upgrade, qr/: the hub's store (?:has not answered|is down)/,
+    'an upgrade is refused if the store is silent, though nothing waits for it';
 burst($machine, 1);
 like $machine->upgrade, qr/events wait for the hub's store, which .*, and would be lost/,
     'an upgrade is refused, and says why';

@@ -110,16 +110,20 @@ impl Server {
     /// killed process, so nothing has changed if the upgrade fails.
     fn wait_for_store(&mut self, keeps: &Keeps) -> Result<(), String> {
         let Some(stored) = self.current.stored().filter(|_| keeps.history) else { return Ok(()) };
-        let lost = |why: &str| Err(format!("events wait for the hub's store, which {why}, and would be lost"));
+        let refused = |has_waiting, why: &str| match has_waiting {
+            true => Err(format!("events wait for the hub's store, which {why}, and would be lost")),
+            false => Err(format!("the hub's store {why}")),
+        };
         if !stored.has_begun() || !stored.is_up() {
-            return if stored.has_waiting() { lost("is down") } else { Err("the hub's store is down".to_owned()) };
+            return refused(stored.has_waiting(), "is down");
         }
         stored.check_place()?;
         let (has_all, effects) = stored.wait_until_stored(BEGIN_WITHIN);
+        let has_waiting = stored.has_waiting();
         self.follow(effects, Instant::now());
         match has_all {
             true => Ok(()),
-            false => lost(&format!("has not answered within {} seconds", BEGIN_WITHIN.as_secs())),
+            false => refused(has_waiting, &format!("has not answered within {} seconds", BEGIN_WITHIN.as_secs())),
         }
     }
 

@@ -122,6 +122,8 @@ pub enum StoreCommand {
     ReadTicketKeys,
     /// Copy everything into a new file. It ends as a draft does that has no entry. Only a store in a file is asked.
     BackUp { ticket: u64, path: PathBuf },
+    /// Show that the store answers. It is [`Done`](StoreReport::Done) then, and never fails.
+    Ping { ticket: u64 },
     /// Begin another epoch: entries are missing that this process has delivered before it began the store anew.
     Lost(Box<str>),
     /// End, after what was asked before. A store ends without it, too, when it has done what it was asked and the process

@@ -47,6 +47,8 @@ pub enum Purpose {
     End(EndedCount),
     /// To have a backup.
     BackUp,
+    /// To see that the store answers.
+    Ping,
     /// To have the store forget this.
     Forget(Evictions),
 }

@@ -95,6 +95,15 @@ impl Simulated {
         }
     }
 
+    /// Answers the next ping.
+    fn answer_ping(&mut self) {
+        while let Ok(command) = self.end.commands.recv_timeout(DEADLINE) {
+            if let StoreCommand::Ping { ticket } = command {
+                return self.end.reporter.report(StoreReport::Done(ticket));
+            }
+        }
+    }
+
     fn append(&mut self, ticket: Option<u64>, draft: Draft, hole: u64) {
         self.seq += 1 + hole;
         let ticket = ticket.filter(|ticket| !self.failed.contains(ticket));
@@ -623,11 +632,22 @@ fn what_waits_for_a_store_that_does_not_answer_in_time_continues_to_wait() {
     let late = world.publish("");
     world.store.append_asked(|| 0);
     world.store.report(usize::MAX);
-    let (has_all, effects) = world.hub.wait_until_stored(DEADLINE);
+    world.store.listen();
+    let World { hub, store, .. } = &mut world;
+    let (has_all, effects) = std::thread::scope(|scope| {
+        scope.spawn(|| store.answer_ping());
+        hub.wait_until_stored(DEADLINE)
+    });
     assert!(!world.hub.has_waiting() && has_all);
     let answered: Vec<_> = effects.completions.iter().map(|answer| answer.requester.request).collect();
     assert_eq!(answered, [request, late]);
     assert!(effects.completions.iter().all(|answer| answer.result.is_ok()));
+}
+
+#[test]
+fn a_store_that_does_not_answer_is_noticed_though_nothing_waits_for_it() {
+    let mut world = World::new();
+    assert!(!world.hub.wait_until_stored(Duration::from_millis(10)).0 && !world.hub.has_waiting());
 }
 
 #[test]

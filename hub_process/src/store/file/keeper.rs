@@ -82,6 +82,7 @@ struct Batch {
     /// The loss that the hub has found.
     lost: Option<Box<str>>,
     wants_ticket_keys: bool,
+    pings: Vec<u64>,
 }
 
 impl Keeper {
@@ -233,7 +234,9 @@ impl Keeper {
             next = if is_full { None } else { self.commands.try_recv().ok() };
         }
         let (lingering, lost, wants_ticket_keys) = (batch.lingering.take(), batch.lost.take(), batch.wants_ticket_keys);
+        let pings = std::mem::take(&mut batch.pings);
         self.store(open, batch)?;
+        pings.into_iter().for_each(|ticket| self.reporter.report(StoreReport::Done(ticket)));
         if let Some(lingering) = lingering {
             let kept = open.database.write_meta(&[("lingering", &lingering)]);
             self.tolerate(open, kept)?;
@@ -268,6 +271,7 @@ impl Keeper {
             StoreCommand::Linger(lingering) => batch.lingering = Some(lingering),
             StoreCommand::Lost(reason) => batch.lost = Some(reason),
             StoreCommand::ReadTicketKeys => batch.wants_ticket_keys = true,
+            StoreCommand::Ping { ticket } => batch.pings.push(ticket),
             StoreCommand::BackUp { ticket, path } => self.backups.push_back((ticket, path)),
             StoreCommand::Close => self.is_closing = true,
         }

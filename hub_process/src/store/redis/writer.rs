@@ -55,6 +55,8 @@ pub struct Writer {
     replicas: Replicas,
     last_upkeep: Instant,
     session: Option<Session>,
+    /// The tickets with which the hub has asked whether Redis answers.
+    pings: Vec<u64>,
     next_attempt: Instant,
     backoff: Backoff,
     /// True if the connection is made anew because a signal has interrupted a wait: meanwhile the store is as up as before.
@@ -77,6 +79,7 @@ impl Writer {
             retention: Bounds { events: 1_000_000, bytes: usize::MAX, age: Duration::MAX },
             last_upkeep: now,
             session: None,
+            pings: Vec::new(),
             next_attempt: now,
             backoff: Backoff::new(),
             was_interrupted: false,
@@ -153,6 +156,7 @@ impl Writer {
             StoreCommand::Replace(machine) => self.machines.replace(&machine),
             StoreCommand::ReadTicketKeys => self.shared.update(|state| state.wants_ticket_keys = true),
             StoreCommand::Lost(reason) => self.shared.update(|state| state.lost = Some(reason.into())),
+            StoreCommand::Ping { ticket } => self.pings.push(ticket),
             StoreCommand::Close => self.is_closing = true,
         }
     }
@@ -207,6 +211,7 @@ impl Writer {
 
     fn work_on(&mut self, session: &mut Session) -> Result<(), CallError> {
         self.send_batch(session)?;
+        self.answer_pings(session)?;
         let has_members = self.shared.lock().has_members;
         if has_members && !self.tend_machines(session)? {
             self.announce_members();
@@ -216,6 +221,16 @@ impl Writer {
         }
         self.last_upkeep = Instant::now();
         upkeep::run(session, &self.shared, &self.retention, self.replicas)
+    }
+
+    /// Tells the hub that Redis answers, if it has asked.
+    fn answer_pings(&mut self, session: &mut Session) -> Result<(), CallError> {
+        if !self.pings.is_empty() {
+            session.connection.set_read_timeout(ANSWER)?;
+            session.connection.call::<Value>(&cmd("PING"))?;
+        }
+        self.pings.drain(..).for_each(|ticket| self.shared.reporter.report(StoreReport::Done(ticket)));
+        Ok(())
     }
 
     /// Lets the hub announce its members: Redis may have lost what it was told of them.
