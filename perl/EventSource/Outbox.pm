@@ -26,7 +26,10 @@ my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 my $DATABASE = 'EventSource::XS::Outbox::Database';
 my $FOLLOWER = 'EventSource::XS::Outbox::Follower';
 
-my $LEASE = 10;    # seconds
+# Seconds. A shorter lease may be over before the database has answered. A longer one is no number of milliseconds for PostgreSQL.
+my $LEASE       = 10;
+my $SHORT_LEASE = 1;
+my $LONG_LEASE  = 86_400;
 
 # As the table says. A message to a hub process may be a little longer, as MariaDB's packets may by default.
 my $MAX_BYTES = 16_000_000;
@@ -234,6 +237,8 @@ sub _follower {
     my $connect = $self->_connect_of(\%given);
     $SETTINGS->seconds(keep => $given{keep});
     $SETTINGS->seconds($_   => $given{$_}, is_above_zero => 1) for qw(lease poll);
+    $SETTINGS->refuse(lease => "lease must be $SHORT_LEASE to $LONG_LEASE seconds")
+        if defined $given{lease} && ($given{lease} < $SHORT_LEASE || $given{lease} > $LONG_LEASE);
     $SETTINGS->code(report => $given{report});
     my $hub   = $self->{hub};
     my %place = map { defined $hub->{$_} ? ($_ => $hub->{$_}) : () } qw(autostart name show_channel socket);
@@ -412,7 +417,7 @@ outbox> instead. Times are seconds, fractions allowed:
 
     connect    required: code, run in that process, that returns a new handle of DBI whenever it needs one
     keep       how long published rows stay; 0 by default
-    lease      when another follower takes over from a killed one: above 0, 10 by default
+    lease      when another follower takes over from a killed one: 1 to 86,400, 10 by default
     poll       when the follower looks for rows at the latest: above 0; by default 1 with PostgreSQL,
                0.05 with MariaDB and MySQL, 0.02 with SQLite
     report     code that is called with each line about the work; a warning by default

@@ -209,6 +209,7 @@ sub _acquire_lease {
     $self->_note(
         lease => $is_held
         ? 'this process follows the outbox'
+            . ($self->_lease eq 'none' ? ', but the database answers slower than the lease lasts: raise lease' : '')
         : 'another process follows this outbox; this one takes over when that ends'
     );
     return $is_held ? 0 : $STANDBY;
