@@ -283,6 +283,42 @@ check 'a session that insists on keys', MariaDB => sub {
     $dbh->do('DELETE FROM eventsource_outbox');
 };
 
+# A session that takes an empty text for NULL.
+check 'a session without empty texts', MariaDB => sub {
+    my $dbh   = shift->connect;
+    my $table = table_of($dbh);
+    $outbox->publish($dbh, c => {data => $_, key => $_}) for 'k', 'l';
+    $outbox->publish($dbh, c => 'no key');
+    $dbh->do(q{SET SESSION sql_mode = 'EMPTY_STRING_IS_NULL'});
+    my @rows = $table->waiting(10);
+    is_deeply [map { $_->{data} } $table->waiting(10, [$rows[0]])], ['l', 'no key'], 'a key can be left out';
+    is_deeply [map { $_->{data} } $table->waiting(10, [$rows[2]])], ['k', 'l'],      'so can rows without one';
+    $dbh->do('DELETE FROM eventsource_outbox');
+};
+
+# The number of a row of SQLite may be any.
+check 'numbers below one', SQLite => sub {
+    my $database = shift;
+    my $dbh      = $database->connect;
+    $dbh->do("INSERT INTO eventsource_outbox (id, channel, data, state) VALUES ($_, 'c', 'x', 2)") for -5, 0, 3;
+    my $listed = Testing::CommandLine->new->run('outbox', '--hub', 'handles', '--dsn', $database->dsn, '--list')->{out};
+    is_deeply [$listed =~ /^(-?[0-9]+)\t/mg], [-5, 0, 3], 'the command lists these dead letters, too';
+    $dbh->do('DELETE FROM eventsource_outbox');
+};
+
+subtest 'leases that no follower can have' => sub {
+    for my $lease (0.999, 86_401, 1e12) {
+        error_ok(
+            $lease,
+            'invalid',
+            'lease',
+            sub {
+                $outbox->run(connect => sub { die }, lease => $lease);
+            }
+        );
+    }
+};
+
 # A statement that reads the whole of a small table waits for rows that are not its own.
 check 'a lock on another row', MariaDB => sub {
     my $database = shift;

@@ -86,7 +86,7 @@ sub _print_stats {
 # The dead letters. Whatever SQL has written is shown.
 sub _list {
     my ($class, $table) = @_;
-    my $last = 0;
+    my $last;
     while (my @rows = $table->dead_letters($last, $LISTED)) {
         for my $row (@rows) {
             my @texts = map { defined $_ ? $_ : '' } @$row{qw(channel event_key problem)};

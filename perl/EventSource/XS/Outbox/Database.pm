@@ -214,10 +214,11 @@ sub counts {
     };
 }
 
-# Dead letters, so many whose numbers are greater than one.
+# Dead letters, so many whose numbers are greater than one, if that is given. SQLite has numbers below 1, too.
 sub dead_letters {
     my ($self, $id, $count) = @_;
-    return $self->rows("$self->{table} AS o WHERE o.state = $DEAD AND o.id > $id ORDER BY o.id LIMIT $count",
+    my $later = defined $id ? " AND o.id > $id" : '';
+    return $self->rows("$self->{table} AS o WHERE o.state = $DEAD$later ORDER BY o.id LIMIT $count",
         [], [qw(channel event_key problem)]);
 }
 
@@ -400,9 +401,15 @@ sub _are {
 # The condition that a row is of the group of another one (group_of of EventSource::XS::Outbox::Row).
 sub _is_of_group {
     my ($self, $row) = @_;
-    my $key   = $row->{event_key};
-    my %value = (channel => $row->{channel}, "coalesce(event_key, '')" => defined $key ? $key : '');
-    return join ' AND ', map { $self->bytes_of($_) . ' = ' . $self->literal_of($value{$_}) } sort keys %value;
+    return join ' AND ', map { $self->_has_text($_, $row->{$_}) } qw(channel event_key);
+}
+
+# The condition that a column has a text. Without one its size is asked for, because a session may take an empty text for NULL
+# (EMPTY_STRING_IS_NULL of MariaDB).
+sub _has_text {
+    my ($self, $column, $text) = @_;
+    return 'coalesce(' . $self->size_of($column) . ', 0) = 0' if !defined $text || !length $text;
+    return "$column IS NOT NULL AND " . $self->bytes_of($column) . ' = ' . $self->literal_of($text);
 }
 
 # A text, bytes of UTF-8, as a value of SQL, and what is bound to it.
