@@ -12,7 +12,9 @@ use eventsource_xs::remote::CallConnection;
 use eventsource_xs::wire::{FieldList, HubSettings};
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
-use support::{eventually, follow, gone, in_file, kill, open, read_event, read_until, topics, Asks, Scene, DEADLINE};
+use support::{
+    event, eventually, follow, gone, in_file, kill, open, read_event, read_until, topics, Asks, Scene, DEADLINE,
+};
 
 fn unsequenced(name: &str, data: &str) -> Unsequenced {
     let name = EventName::new(Text::from(name)).expect("a name");
@@ -133,5 +135,37 @@ fn after_a_restart_what_was_evicted_is_a_gap_and_only_the_state_has_what_is_reta
         let text = read_until(&mut client, &last);
         let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
         assert_eq!(names, expected, "stream {stream}");
+    }
+}
+
+#[test]
+fn the_number_of_a_change_of_a_counted_member_is_a_position_for_later_processes() {
+    let scene = Scene::new();
+    let mut worker = scene.client_with(in_file(&scene));
+    let member = Box::new(MemberRequest {
+        channel: b"lobby"[..].into(),
+        id: b"ann"[..].into(),
+        is_counted: true,
+        ..MemberRequest::default()
+    });
+    let presence = Presence { member: Some(member), ..Presence::default() };
+    let client = open(&mut worker, 1, "");
+    worker.subscribe(1, SubscribeRequest { presence, ..topics("news", None) }).expect("a stream");
+    let count = |worker: &mut CallConnection| worker.members(b"lobby", None).expect("a page").members.len();
+    eventually("the member is here", || count(&mut worker) == 1);
+    let mut ids = vec![worker.publish(&event("other", "1")).expect("an id")];
+    drop(client);
+    eventually("the member has left", || count(&mut worker) == 0);
+    ids.push(worker.publish(&event("other", "2")).expect("an id"));
+    let seqs: Vec<u64> = ids.iter().filter_map(|id| id.rsplit('-').next()?.parse().ok()).collect();
+    let (epoch, _) = ids[0].rsplit_once('-').expect("an id");
+    scene.stop();
+    gone(worker.welcome().pid);
+    let mut worker = scene.client_with(in_file(&scene));
+    for (stream, seq) in (10..).zip(1..=seqs[1]) {
+        let mut reader = follow(&mut worker, stream, topics("news", Some(&format!("{epoch}-{seq}"))));
+        worker.publish(&event("news", "the last")).expect("an id");
+        let text = read_event(&mut reader, "the last");
+        assert!(!text.contains("event: gap"), "{seq} of {seqs:?}: {text}");
     }
 }

@@ -129,7 +129,9 @@ impl Episode {
         let on_slow = *rng.choice(&[OnSlow::Disconnect, OnSlow::Gap]).expect("one");
         let with = |scene: &Scene, settings| {
             let mut settings = if stored { in_file(scene) } else { settings };
-            settings.hub.retention.history.events = events;
+            let retention = &mut settings.hub.retention;
+            (retention.history.events, retention.history.bytes, retention.total_history.bytes) =
+                (events, 1 << 30, 1 << 30);
             settings.hub.on_slow = on_slow;
             settings
         };
@@ -215,7 +217,7 @@ impl Episode {
     pub fn read(&mut self) {
         for at in 0..self.clients.len() {
             let was_open = self.clients[at].connection.is_some();
-            if self.clients[at].seen.is_slow && !self.is_resting && self.rng.u8(..10) > 0 {
+            if self.clients[at].seen.is_slow && !self.is_resting && self.rng.u8(..40) > 0 {
                 continue;
             }
             self.clients[at].read();
@@ -262,7 +264,7 @@ impl Episode {
     ) -> String {
         let data = format!("{} {channel} {key}", self.events);
         let told = data.clone();
-        let size = if self.rng.u8(..8) == 0 { self.rng.usize(..30_000) } else { 0 };
+        let size = if self.rng.u8(..4) == 0 { self.rng.usize(..30_000) } else { 0 };
         self.world.workers[worker].act(move |worker| {
             let called = Instant::now();
             let name = EventName::new(Text::from(kind)).expect("a name");

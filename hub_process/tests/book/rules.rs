@@ -419,11 +419,20 @@ impl Life<'_> {
         })
     }
 
+    fn member(&self) -> Option<(&'static str, bool)> {
+        Some((self.stream.member?, self.stream.is_counted))
+    }
+
     /// Returns true if another stream of its member began when it ended, or later.
     fn is_replaced(&self, lives: &[Life<'_>]) -> bool {
-        let member = |of: &Life<'_>| Some((of.stream.member?, of.stream.is_counted));
-        let Some((at, _)) = self.ended.filter(|_| member(self).is_some()) else { return false };
-        lives.iter().any(|other| member(other) == member(self) && other.begun.is_some_and(|begun| begun > at))
+        let Some((at, _)) = self.ended.filter(|_| self.member().is_some()) else { return false };
+        lives.iter().any(|other| other.member() == self.member() && other.begun.is_some_and(|begun| begun > at))
+    }
+
+    /// Returns true if its member has no other stream that has ended: a client that comes back takes the place of one of them.
+    fn is_alone(&self, lives: &[Life<'_>]) -> bool {
+        let is_other = |other: &&Life<'_>| other.number != self.number && other.member() == self.member();
+        self.member().is_some() && !lives.iter().filter(is_other).any(|other| other.ended.is_some())
     }
 
     /// Returns true if an upgrade has ended the stream, as far as its client can know.
@@ -537,7 +546,7 @@ fn wills_are_published_once(trace: &Trace, places: &Places, broken: &mut Vec<Bro
             _ if life.is_ended_by_application(trace, |_| true) => (0, 0),
             _ if is_cut => (0, 1),
             _ if died || by_application => (0, 1),
-            Item::Ended if by_upgrade && life.stream.member.is_some() && is_back => (0, 0),
+            Item::Ended if by_upgrade && is_back && life.is_alone(&lives) => (0, 0),
             _ if life.begun.is_none() => (0, 1), // it has perhaps not entered
             // A stream of the same member has perhaps come in its place.
             _ if (by_upgrade || trace.has_change(at, at, is_upgrade)) && life.is_replaced(&lives) => (0, 1),
@@ -688,7 +697,8 @@ fn a_drain_ends_all_streams(trace: &Trace, broken: &mut Vec<Broken>) {
         match life.ended {
             None => fail(broken, 18, || format!("stream {number} is open")),
             Some((at, _)) if at > end => fail(broken, 18, || format!("stream {number} ends {:?} late", at - end)),
-            Some((_, Item::Ended)) if !life.was_told_to_come_back && !life.is_slow && life.stream.asked.is_some() => {
+            Some(_) if life.was_told_to_come_back || life.was_told_to_finish || life.is_slow => {}
+            Some((_, Item::Ended)) if life.stream.asked.is_some() => {
                 fail(broken, 18, || format!("the client of stream {number} is not told to come back"));
             }
             _ => {}

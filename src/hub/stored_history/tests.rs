@@ -85,17 +85,29 @@ fn a_new_client_of_a_hub_with_stored_events_is_sent_a_position_that_it_can_resum
 }
 
 #[test]
-fn an_id_between_the_numbers_of_retained_entries_is_unknown() {
-    let mut case = stored(settings(), &history(90, &[("a", 40)], 0));
-    replay(&mut case, &[(50, "a"), (60, "b"), (100, "a"), (200, "b")]);
-    for (after, is_known) in
-        [(0, true), (39, true), (41, false), (50, true), (55, false), (60, true), (90, true), (99, false), (100, true)]
-    {
-        let sent = case.resume("b", &format!("e-{after}"));
-        assert_eq!(sent.ends_with("gap e-200 unknown"), !is_known, "{after}: {sent}");
-    }
+fn an_id_between_the_numbers_of_entries_is_unknown_unless_a_process_before_has_perhaps_given_it() {
+    let mut cases = [false, true].map(|is_shared| {
+        let mut case = stored(settings(), &History { is_shared, ..history(90, &[("a", 40)], 0) });
+        replay(&mut case, &[(50, "a"), (60, "b"), (100, "a"), (200, "b")]);
+        for (after, is_known) in [
+            (0, true),
+            (39, true),
+            (41, !is_shared),
+            (50, true),
+            (55, !is_shared),
+            (60, true),
+            (90, true),
+            (99, false),
+            (100, true),
+        ] {
+            let sent = case.resume("b", &format!("e-{after}"));
+            assert_eq!(sent.ends_with("gap e-200 unknown"), !is_known, "{after}: {sent}");
+        }
+        case
+    });
+    let case = &mut cases[0];
     // All through what was evicted is known again: a gap event reports that.
-    replay(&mut case, &[(300, "b"), (400, "b"), (500, "b")]); // 60 and 200 are evicted
+    replay(case, &[(300, "b"), (400, "b"), (500, "b")]); // 60 and 200 are evicted
     assert_eq!(case.resume("b", "e-99"), "@e-99-0, gap e-99-200 evicted, 300, 400, 500");
     assert_eq!(case.resume("a", "e-99"), "@e-99, 100");
     assert_eq!(case.resume("a", "e-301"), "@e-500-0, gap e-500 unknown");
