@@ -86,8 +86,8 @@ impl ServedStream {
         }
     }
 
-    /// Continues a stream of another program, to which its opener has pushed so many bytes, which perhaps has a member or a will
-    /// in a hub, and was silent for a time then. Fails as [`open`](Self::open).
+    /// Continues a stream of another program, to which its opener has pushed so many bytes, which perhaps has a member or a
+    /// will in a hub, and was silent for a time then. Fails as [`open`](Self::open).
     pub fn resume(
         open: &Open<'_>,
         socket: Option<OwnedFd>,

@@ -26,7 +26,8 @@ my $SETTINGS = EventSource::XS::Settings->new(__PACKAGE__);
 my $DATABASE = 'EventSource::XS::Outbox::Database';
 my $FOLLOWER = 'EventSource::XS::Outbox::Follower';
 
-# Seconds. A shorter lease may be over before the database has answered. A longer one is no number of milliseconds for PostgreSQL.
+# Seconds. A shorter lease may be over before the database has answered. A longer one is no number of milliseconds for
+# PostgreSQL.
 my $LEASE       = 10;
 my $SHORT_LEASE = 1;
 my $LONG_LEASE  = 86_400;

@@ -116,8 +116,9 @@ impl StoreMemory {
         }
     }
 
-    /// Returns true if a sequence number is not that of an entry, after what any log has evicted. A store of one machine forgets
-    /// entries that are no events, such as those of counted members, whose numbers the process before has given to clients.
+    /// Returns true if a sequence number is not that of an entry, after what any log has evicted. A store of one machine
+    /// forgets entries that are no events, such as those of counted members. The process before has given their numbers to
+    /// clients.
     fn is_hole(&self, seq: u64, evicted_through: u64) -> bool {
         let known_through = if self.is_shared { 0 } else { self.history_through };
         let is_known = seq <= evicted_through.max(known_through) || seq == self.history_through;

@@ -3,8 +3,8 @@
 //!
 //! In another program, a stream at rest continues, as one that a worker hands over: it is one number, the last sequence number
 //! of its hub, and may have something in its own buffer. One that is ending continues without the hub: its client is sent the
-//! rest of its buffer, but nothing more of the logs. Any other one ends: its client is sent a random reconnection time, and comes
-//! back with its last event id.
+//! rest of its buffer, but nothing more of the logs. Any other one ends: its client is sent a random reconnection time, and
+//! comes back with its last event id.
 
 use super::ending::random_retry;
 use super::stream_record::{Buffering, StreamRecord};

@@ -11,7 +11,8 @@ my $OF_HANDLE = qr/, <[^\n]*> (?:line|chunk) [0-9]+/;
 my $PASSWORD =
     qr{://[^\s/:@]*:\K\S*(?=@)|\b\w*(?:password|passwd|pwd|pass|secret)\s*=>?\s*\K(?:'(?:[^'\\]|\\.)*'|[^;\n]+)}i;
 
-# DBI's messages with a DSN: the text before, the DSN, the text after it, and what the driver says. A DSN may have all characters.
+# DBI's messages with a DSN: the text before, the DSN, the text after it, and what the driver says. A DSN may have all
+# characters.
 my $WITH_DSN =
     qr/\A(.*?\bconnect\(')(.*)(','.*?',\.\.\.\) failed: )(.*)\z|\A(.*?\bdata source ')(.*)(' because I can't work out )(.*)\z/s;
 

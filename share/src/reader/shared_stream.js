@@ -78,7 +78,7 @@ export class SharedStream {
     if (isWaiting) return;
     this.#reader.wake();
     this.send(this.#state, from);
-    // A hub does not know an id that it has not given: it would answer with a gap, and the next tab would have the stream moved.
+    // A hub does not know an id that it has not given: it would answer with a gap, and the next tab would move the stream.
     const mayRestart = () => last !== replica.last && [undefined, epochOf(last)].includes(message.epoch)
       && (came < this.#mayRestartUntil || replica.hasPositions);
     const look = wasReady => {

@@ -86,7 +86,8 @@ impl OwnHub {
 }
 
 impl ReactorHub {
-    /// Has the hub remember the polls that were handed over at a time of the system's monotonic clock. Its history comes before.
+    /// Has the hub remember the polls that were handed over at a time of the system's monotonic clock. Its history comes
+    /// before.
     pub fn resume_polls(&self, handed: &[Handover<'_>], at: u64) {
         for part in handed {
             if let Handover::EndedPoll { topics, labels, from, through, rest, is_finished } = part {

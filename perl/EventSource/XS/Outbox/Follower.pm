@@ -289,9 +289,9 @@ sub _die_unless_of_row {
     return;
 }
 
-# A row that the database lets nobody mark is marked later: another session has locked it (locked), or a trigger, a constraint or
-# a policy holds it (held). It is not read meanwhile, because it would be published again. If the hub has refused it, its group
-# waits, because another follower may publish it after the later ones.
+# A row that the database lets nobody mark is marked later: another session has locked it (locked), or a trigger, a constraint
+# or a policy holds it (held). It is not read meanwhile, because it would be published again. If the hub has refused it, its
+# group waits, because another follower may publish it after the later ones.
 sub _set_aside {
     my ($self, $row, $obstacle, $reason) = @_;
     my ($unmarked, $name, $now) = ($self->{unmarked}, _name_of($row), $self->{clock}->());
