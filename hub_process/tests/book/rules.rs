@@ -423,10 +423,11 @@ impl Life<'_> {
         Some((self.stream.member?, self.stream.is_counted))
     }
 
-    /// Returns true if another stream of its member began when it ended, or later.
+    /// Returns true if another stream of its member was opened when it ended, or later. Its client has perhaps left before it
+    /// saw anything.
     fn is_replaced(&self, lives: &[Life<'_>]) -> bool {
         let Some((at, _)) = self.ended.filter(|_| self.member().is_some()) else { return false };
-        lives.iter().any(|other| other.member() == self.member() && other.begun.is_some_and(|begun| begun > at))
+        lives.iter().any(|other| other.member() == self.member() && other.opened >= at && other.stream.asked.is_some())
     }
 
     /// Returns true if its member has no other stream that has ended: a client that comes back takes the place of one of them.
@@ -668,9 +669,16 @@ fn free_places_are_given(trace: &Trace, broken: &mut Vec<Broken>) {
             *open.entry(limit).or_default() += 1;
         }
     }
+    // A worker that has lost its hub leaves a reservation behind. One that the hub has not answered in time subscribes without
+    // the answer, and the hub reserves perhaps afterwards. Both expire after ten seconds.
     let may_expire = |change: &Change| matches!(change, Change::Died | Change::Cut);
     if trace.changes.iter().any(|(_, _, change)| may_expire(change)) {
-        return; // a reservation of a worker that has lost its hub expires after ten seconds
+        return;
+    }
+    let is_upgrade = |change: &Change| matches!(change, Change::Upgraded | Change::NotUpgraded);
+    let is_late = |of: &&Stream| of.asked.is_none_or(|(from, to)| trace.has_change(from, to, is_upgrade));
+    for limit in trace.streams.values().filter(is_late).filter_map(|of| of.limit) {
+        open.remove(limit);
     }
     for (limit, open) in open {
         if trace.rest.free.contains(&limit) != (open < MOST) {

@@ -8,7 +8,7 @@
 //! that, or another limit refuses the stream, the reservation is given back: a client that reloads its page quickly needs its
 //! place at once. The worker does that (`XS/Hub/Places.pm`) unless it has sent the subscription; then whoever finds that the
 //! stream has ended does, the hub or the wire thread of its process. The reservation of a worker that was killed expires after
-//! [`RESERVED`].
+//! [`RESERVED`], and so does one that was made after its stream had subscribed, because the hub had not answered in time.
 //!
 //! A client may close a stream and open another one at once. So the reactor looks at its sockets before it answers
 //! (`runtime/event_loop.rs`).
