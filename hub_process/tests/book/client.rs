@@ -1,6 +1,6 @@
 //! A client: it reads what has arrived, and remembers its last id as a browser does.
 
-use crate::trace::{member_of, Item, Seen, COUNT};
+use crate::trace::{member_of, place, Item, Place, Seen, COUNT};
 use eventsource_xs::hub::{FINISHED_ID, HUB_EVENT};
 use eventsource_xs::parse::Parser;
 use std::io::{ErrorKind, Read};
@@ -127,6 +127,16 @@ impl Client {
             && items
                 .take_while(|item| !matches!(item, Item::Opened { .. }))
                 .any(|item| matches!(item, Item::Position(_) | Item::Gap { .. } | Item::Event { .. }))
+    }
+
+    /// True if its stream has begun at this place or later, so that it is not sent the event there.
+    pub fn has_begun_after(&self, wanted: &Place) -> bool {
+        let begins = self.seen.items.iter().rev().find_map(|(_, item)| match item {
+            Item::Opened { .. } => Some(None),
+            Item::Position(id) | Item::Gap { id, .. } if !id.is_empty() => Some(Some(place(id))),
+            _ => None,
+        });
+        begins.flatten().is_some_and(|begins| begins.0 == wanted.0 && begins.1 >= wanted.1)
     }
 
     pub fn has(&self, wanted: &str) -> bool {

@@ -64,9 +64,12 @@ impl Episode {
             (0..CLIENTS).filter(|at| self.clients[*at].seen.channels.contains(&channel)).collect();
         let missing = |episode: &mut Self| {
             episode.read();
-            let clients = readers.iter().copied();
-            let missing = |at: &usize| episode.clients[*at].connection.is_some() && !episode.clients[*at].has(&data);
-            clients.filter(missing).collect::<Vec<_>>()
+            let is_missing = |at: &usize| {
+                let client = &episode.clients[*at];
+                let has = || client.has(&data) || found.as_ref().is_some_and(|place| client.has_begun_after(place));
+                client.connection.is_some() && !has()
+            };
+            readers.iter().copied().filter(is_missing).collect::<Vec<_>>()
         };
         is_eventually(|| Instant::now() > deadline || missing(self).is_empty());
         for at in missing(self) {
