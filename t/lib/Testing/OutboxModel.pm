@@ -465,9 +465,10 @@ sub _unsettled {
             && !$_->{is_unmarked}
     } values %{$self->{rows}};
     $self->_problem("row $_->{token} is a dead letter, and the hub would take it") for @wrong;
-    my %first = $self->_first_of_groups(
-        sub { $_[0]{poison} eq 'lasting' || $_[0]{is_stuck} && ($_[0]{poison} || $_[0]{was_full}) });
-    return grep { !defined $first{$_->{group}} || ($id{$_->{token}} // 0) < $first{$_->{group}} }
+    my %first = $self->_first_of_groups(\&_holds);
+
+    # Where writers do not exclude each other, a row may be committed after one with a greater number.
+    return grep { !defined $first{$_->{group}} || !$_->{is_free} && ($id{$_->{token}} // 0) < $first{$_->{group}} }
         grep    { !$_->{is_stuck}              || !$_->{published} } grep {
         my $state          = $state{$_->{token}};
         my $is_dead_letter = $_->{poison} || $_->{was_full} && defined $state && $state == 2;
@@ -477,8 +478,17 @@ sub _unsettled {
 
 # The groups that wait for a row that the hub refuses again and again, each with the number of the first one.
 sub _lasting {
-    my $self = shift;
-    return $self->_first_of_groups(sub { $_[0]{poison} eq 'lasting' && !$_[0]{is_stuck} });
+    my $self  = shift;
+    my %first = $self->_first_of_groups(\&_holds);
+    my %is_refused =
+        map { $_->{id} => 1 } grep { !$self->{rows}{$_->{token}}{is_stuck} } $self->{database}->rows(0);
+    return map { $_ => $first{$_} } grep { $is_refused{$first{$_}} } keys %first;
+}
+
+# True if a row holds up those behind it: the hub goes on refusing it, or it has refused it and nobody can mark that.
+sub _holds {
+    my $row = shift;
+    return $row->{poison} eq 'lasting' || $row->{is_stuck} && ($row->{poison} || $row->{was_full});
 }
 
 sub _first_of_groups {
