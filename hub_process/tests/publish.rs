@@ -48,7 +48,8 @@ fn an_error_of_the_hub_names_the_field() {
         (Field::Id(EventId::new(Text::from(&*reserved)).expect("an id")), "id"),
     ];
     for (field, name) in cases {
-        let publication = Publication { channel: b"news", fields: FieldList::of([field]), ..Publication::default() };
+        let fields = FieldList::of([field, Field::Data(Text::from("x"))]);
+        let publication = Publication { channel: b"news", fields, ..Publication::default() };
         match worker.publish(&publication) {
             Err(failure) => assert_eq!(failure.field.as_deref(), Some(name)),
             other => panic!("{name}: {other:?}"),

@@ -875,8 +875,8 @@ If it throws, nothing was published, except with C<unknown> (L<EventSource::Erro
 
 =item C<invalid>
 
-C<id> is not allowed (L<EventSource::Wire/IDS>), C<event> is the L</gap_event> or L</position_event>, C<retry> is more than
-86,400,000 milliseconds, or another argument is wrong.
+C<id> is not allowed (L<EventSource::Wire/IDS>) or comes without C<data>, C<event> is the L</gap_event> or L</position_event>,
+C<retry> is more than 86,400,000 milliseconds, or another argument is wrong.
 
 =item C<unavailable>
 

@@ -137,8 +137,8 @@ fn check_published_id(id: &[u8]) -> Result<(), Failure> {
 }
 
 impl<'a, F: Iterator<Item = Field<'a>> + Clone + 'a> Publication<'_, F> {
-    /// Refuses wrong names and keys, and what `check_published_id` and `check_fields` refuse. Returns the id among the fields,
-    /// if they have one.
+    /// Refuses wrong names and keys, and what `check_published_id`, `check_data` and `check_fields` refuse. Returns the id among
+    /// the fields, if they have one.
     pub fn check(&self, settings: Option<&Settings>) -> Result<Option<Vec<u8>>, Failure> {
         if self.channel.is_empty() {
             return Err(Failure::invalid("channel", "a channel's name must be a string that is not empty"));
@@ -161,9 +161,29 @@ impl<'a, F: Iterator<Item = Field<'a>> + Clone + 'a> Publication<'_, F> {
         check_once(Some(self.once).filter(|once| !once.is_empty()))?;
         let id = given_ids(self.fields.clone()).next();
         id.as_deref().map_or(Ok(()), check_published_id)?;
+        check_data(self.fields.clone())?;
         check_fields(self.fields.clone(), settings)?;
         Ok(id)
     }
+}
+
+/// Refuses an id without data. Clients are given no event for it, and take it for the id that the hub gives after an event of
+/// an application. Fails with `Invalid`.
+fn check_data<'a>(fields: impl Iterator<Item = Field<'a>>) -> Result<(), Failure> {
+    let (mut has_id, mut has_data) = (false, false);
+    for field in fields.chain([Field::Blank]) {
+        match field {
+            Field::Id(_) => has_id = true,
+            Field::Data(_) => has_data = true,
+            Field::Blank if has_id && !has_data => {
+                let why = "clients receive no event without data, and would take the id for one of the hub";
+                return Err(Failure::invalid("data", format!("an event with an id must have data: {why}")));
+            }
+            Field::Blank => (has_id, has_data) = (false, false),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a name that is not UTF-8: perl's strings may have halves of surrogate pairs, and numbers above U+10FFFF. Pages would
@@ -491,6 +511,23 @@ mod tests {
         assert_eq!(check_id(FINISHED_ID), Ok(()));
         assert!(refusal(check_published_id(FINISHED_ID)).contains("that of a finished stream"));
         assert_eq!(check_published_id(b"eventsource-finished-7"), Ok(()));
+    }
+
+    #[test]
+    fn an_id_without_data_is_refused_in_each_block() {
+        let id = || Field::Id(EventId::new(Text::from("e-7")).expect("an id"));
+        let (data, empty) = (Field::Data(Text::from("x")), Field::Data(Text::from("")));
+        for (fields, is_refused) in [
+            (vec![id()], true),
+            (vec![id(), data], false),
+            (vec![empty, id()], false),
+            (vec![data, Field::Blank, id()], true),
+            (vec![id(), Field::Blank, data], true),
+            (vec![Field::Comment(Text::from("x"))], false),
+        ] {
+            let refused = refusal(check_data(fields.iter().copied()));
+            assert_eq!(refused.contains("an event with an id must have data"), is_refused, "{fields:?}: {refused}");
+        }
     }
 
     #[test]
