@@ -157,8 +157,12 @@ impl CurrentHub {
 
     /// Continues with the hub of another program, which has handed it `over` at a time, and whose members linger for `wait` at
     /// least: their streams follow. One with a store begins with that.
-    pub fn resume(&mut self, file: &HandedOver, at: Instant, wait: Duration) -> Result<(), Box<dyn Error>> {
-        let handed = file.others();
+    pub fn resume(
+        &mut self,
+        (file, handed): (&HandedOver, &[Handover<'_>]),
+        at: Instant,
+        wait: Duration,
+    ) -> Result<(), Box<dyn Error>> {
         let all = handed.iter().find_map(|part| match part {
             Handover::Settings { all, claimed, is_draining } => {
                 Some((all.clone().over(HubSettings::default()), (**claimed).clone(), *is_draining))
@@ -169,7 +173,7 @@ impl CurrentHub {
         let place = &self.precedence.place;
         let hub = match handed.iter().any(|part| matches!(part, Handover::History(_))) {
             true => {
-                let own = resume_hub(settings.hub.clone(), file, at, wait)?;
+                let own = resume_hub(settings.hub.clone(), (file, handed), at, wait)?;
                 ServedHub::of(Source::Own(own.into()), place, settings, claimed)
             }
             false => ServedHub::new(place, settings, claimed)?,
@@ -181,7 +185,7 @@ impl CurrentHub {
                 _ => None,
             });
             stored.await_streams(wait, lingering.collect());
-            for part in &handed {
+            for part in handed {
                 if let Handover::Machine { name } = part {
                     stored.replace_machine(name);
                 }

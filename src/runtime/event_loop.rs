@@ -220,7 +220,7 @@ impl EventLoop {
             Queued::Command(command) => {
                 // A client may have closed a stream in this turn, and opens another one in its place.
                 if matches!(&command, Command::Ask { question, .. } if question.reserves()) {
-                    let _ = self.look_at_sockets(Some(Duration::ZERO)); // the wait after the turn fails, too
+                    let _ = self.poll_sockets(Some(Duration::ZERO)); // the wait after the turn fails, too
                     self.handle_readiness(now);
                 }
                 self.published += u64::from(match command {
@@ -284,7 +284,7 @@ impl EventLoop {
             None if is_nap => Some(NAP),
             None => None,
         };
-        let waited = self.look_at_sockets(timeout);
+        let waited = self.poll_sockets(timeout);
         if may_rest {
             self.handle.waker.end_rest();
             add(&self.handle.counts.wakeups, 1);
@@ -293,7 +293,7 @@ impl EventLoop {
     }
 
     /// Notes which sockets are ready, and waits for one at most for this time.
-    fn look_at_sockets(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    fn poll_sockets(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let Self { reactor, handle, ready, .. } = self;
         reactor.io().epoll.wait(timeout, |token, event| match token {
             WAKER_TOKEN => handle.signal.lower(),

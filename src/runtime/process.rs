@@ -19,6 +19,7 @@ use crate::reactor::{Command, StreamId};
 use crate::stream::Reason;
 use crate::stream::Stats;
 use crate::sys::thread;
+use crate::wire::Handover;
 use crate::Failure;
 use std::error::Error;
 use std::io;
@@ -231,15 +232,15 @@ pub fn create_own_hub(settings: Settings) -> Result<OwnHub, Failure> {
     OwnHub::create(reactor_or_start()?, settings)
 }
 
-/// Continues with a hub that was handed over `at` a time, whose members linger for `wait`: their streams follow. Errors are
+/// Continues with a hub that was handed over `at` a time in a file with these messages, whose members linger for `wait`: their streams follow. Errors are
 /// those of [`create_hub`], and those of the file.
 pub fn resume_hub(
     settings: Settings,
-    handed: &HandedOver,
+    (file, handed): (&HandedOver, &[Handover<'_>]),
     at: Instant,
     wait: Duration,
 ) -> Result<OwnHub, Box<dyn Error>> {
-    Ok(OwnHub::resume(reactor_or_start()?, settings, handed, at, wait)?)
+    Ok(OwnHub::resume(reactor_or_start()?, settings, (file, handed), at, wait)?)
 }
 
 /// Ends a stream that no handle holds, as [`StreamHandle::end_with_retry`](super::StreamHandle::end_with_retry) does.

@@ -110,7 +110,7 @@ pub(super) fn resume(arguments: Arguments, handover: u32) -> Result<Server, Box<
     let listening = Listening::resume(process, &epoll)?;
     let mut server = Server::new(options, program, instance, epoll, listening, precedence)?;
     server.peers = Peers::new(process.next_token);
-    server.current.resume(&file, moment_of(process.at), longest_wait(&handed))?;
+    server.current.resume((&file, &handed), moment_of(process.at), longest_wait(&handed))?;
     drop(handed);
     let now = Instant::now();
     server.arrival.waiting = Some((file.into_others(), now + BEGIN_WITHIN));

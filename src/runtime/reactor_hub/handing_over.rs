@@ -35,12 +35,11 @@ impl OwnHub {
     pub(in crate::runtime) fn resume(
         reactor: Arc<ReactorHandle>,
         settings: Settings,
-        handed: &HandedOver,
+        (file, handed): (&HandedOver, &[Handover<'_>]),
         at: Instant,
         wait: Duration,
     ) -> io::Result<Self> {
-        let others = handed.others();
-        let history = history_of(&others);
+        let history = history_of(handed);
         let before = |age| at.checked_sub(age).unwrap_or(at);
         let epoch = Epoch::new(&history.epoch, settings.opaque_ids.then_some(history.cipher_key));
         let retention = settings.retention.clone();
@@ -49,7 +48,7 @@ impl OwnHub {
         let mut ends = EndRequests::after(history.ends_forgotten_through);
         let (mut tickets, mut event) = (TicketKeys::default(), Vec::new());
         let Sequence { once, state, members, retention, .. } = &mut sequence;
-        handed.entries(|part| match part {
+        file.entries(|part| match part {
             Handover::EventPart { bytes } => event.extend_from_slice(bytes),
             Handover::Entry { seq, age, channel, key, retain, has_custom_id } => {
                 let event = SequencedEvent {
@@ -65,17 +64,17 @@ impl OwnHub {
             }
             _ => {}
         })?;
-        for part in others {
-            match part {
+        for part in handed {
+            match *part {
                 Handover::Once { key, id, age } => once.insert(key, id, before(age)),
-                Handover::Member(member) => members.resume_member(&member, after(Instant::now(), wait)),
+                Handover::Member(ref member) => members.resume_member(member, after(Instant::now(), wait)),
                 Handover::Lingering { channel, id, rest } => {
                     members.resume_linger(&(channel.into(), id.into()), after(at, rest));
                 }
                 Handover::MemberCount { channel, number } => members.resume_count(channel, number as usize, at),
-                Handover::End { at, end } => {
-                    ends.add(&end, at);
-                    hub.tell(Question::Call { call: Call::EndStreams(end), at });
+                Handover::End { at, ref end } => {
+                    ends.add(end, at);
+                    hub.tell(Question::Call { call: Call::EndStreams(end.clone()), at });
                 }
                 Handover::TicketKeys { keys } => tickets = decode(keys).unwrap_or_default(),
                 _ => {}
