@@ -137,8 +137,8 @@ fn check_published_id(id: &[u8]) -> Result<(), Failure> {
 }
 
 impl<'a, F: Iterator<Item = Field<'a>> + Clone + 'a> Publication<'_, F> {
-    /// Refuses wrong names and keys, and what `check_published_id`, `check_data` and `check_fields` refuse. Returns the id among
-    /// the fields, if they have one.
+    /// Refuses wrong names and keys, and what `check_published_id`, `check_data` and `check_fields` refuse. Returns the id
+    /// among the fields, if they have one.
     pub fn check(&self, settings: Option<&Settings>) -> Result<Option<Vec<u8>>, Failure> {
         if self.channel.is_empty() {
             return Err(Failure::invalid("channel", "a channel's name must be a string that is not empty"));

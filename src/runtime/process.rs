@@ -232,8 +232,8 @@ pub fn create_own_hub(settings: Settings) -> Result<OwnHub, Failure> {
     OwnHub::create(reactor_or_start()?, settings)
 }
 
-/// Continues with a hub that was handed over `at` a time in a file with these messages, whose members linger for `wait`: their streams follow. Errors are
-/// those of [`create_hub`], and those of the file.
+/// Continues with a hub that was handed over `at` a time in a file with these messages. Its members linger for `wait`, because
+/// their streams follow. Errors are those of [`create_hub`], and those of the file.
 pub fn resume_hub(
     settings: Settings,
     (file, handed): (&HandedOver, &[Handover<'_>]),
