@@ -290,7 +290,9 @@ sub _loop_fcgi {
 
 sub _missing_module {
     my @modules = @_;
-    my ($status, $trouble) = output_of($^X, (map { "-M$_" } @modules), '-e', '1');
+
+    # perl loads the modules of PERL5OPT after those of -M, and xt/install hides modules by PERL5OPT.
+    my ($status, $trouble) = output_of($^X, '-e', join '', map { "use $_;" } @modules);
     return $status ? "@modules cannot be loaded: " . ($trouble =~ s/\n.*//sr) : undef;
 }
 
