@@ -1,10 +1,10 @@
 //! A client: it reads what has arrived, and remembers its last id as a browser does.
 
 use crate::trace::{member_of, place, Item, Place, Seen, COUNT};
+use crate::world::Socket;
 use eventsource_xs::hub::{FINISHED_ID, HUB_EVENT};
 use eventsource_xs::parse::Parser;
-use std::io::{ErrorKind, Read};
-use std::net::TcpStream;
+use std::io::ErrorKind;
 use std::time::Instant;
 
 const RETRY: &[u8] = b"retry: ";
@@ -14,7 +14,7 @@ pub const PADDING: &str = " padding";
 
 #[derive(Default)]
 pub struct Client {
-    pub connection: Option<(TcpStream, Parser)>,
+    pub connection: Option<(Socket, Parser)>,
     pub last_id: String,
     pub seen: Seen,
     /// The number of its newest stream.
@@ -28,9 +28,8 @@ impl Client {
         self.seen.items.push((Instant::now(), item));
     }
 
-    pub fn open(&mut self, stream: u64, socket: TcpStream) {
+    pub fn open(&mut self, stream: u64, socket: Socket) {
         self.leave();
-        socket.set_nonblocking(true).expect("a socket");
         self.stream = stream;
         if self.is_finished() {
             self.last_id.clear(); // it is another page

@@ -1,9 +1,11 @@
 //! An episode: operations of all capabilities, drawn at random, with a process that dies, stops and is upgraded in their midst.
+//! It knows the [`World`] only by its functions.
 
 use crate::client::{Client, PADDING};
-use crate::support::{gone, in_file, kill, stream_settings, tcp, Scene};
+use crate::support::stream_settings;
 use crate::trace::{place, Change, Outcome, Publish, Rest, Seen, Stream, Trace, LASTING, MOST};
-use crate::world::{pass, Worker, World};
+use crate::worker::Worker;
+use crate::world::{Wanted, World};
 use eventsource_xs::event::{EventName, Field, Text, Unsequenced};
 use eventsource_xs::hub::{
     Access, Announcement, EndRequest, MemberData, MemberRequest, OnSlow, Presence, Publication, Retain, StartPoint,
@@ -15,7 +17,6 @@ use eventsource_xs::stream::{Reason, Settings};
 use eventsource_xs::wire::{Call, VERSION};
 use eventsource_xs::ErrorCode;
 use fastrand::Rng;
-use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -55,7 +56,7 @@ struct Role {
 
 pub struct Episode {
     pub rng: Rng,
-    pub world: World,
+    pub world: Box<dyn World>,
     pub trace: Arc<Mutex<Trace>>,
     roles: Vec<Role>,
     pub clients: Vec<Client>,
@@ -110,7 +111,7 @@ fn will(stream: u64) -> Box<Announcement> {
 }
 
 impl Episode {
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, world: impl FnOnce(Wanted, &Arc<Mutex<Trace>>) -> Box<dyn World>) -> Self {
         let mut rng = Rng::with_seed(seed);
         let (stored, complete) = (rng.bool(), rng.u8(..4) > 0);
         let trace = Arc::new(Mutex::new(Trace {
@@ -127,15 +128,7 @@ impl Episode {
         }));
         let events = if complete { 10_000 } else { rng.usize(1..20) };
         let on_slow = *rng.choice(&[OnSlow::Disconnect, OnSlow::Gap]).expect("one");
-        let with = |scene: &Scene, settings| {
-            let mut settings = if stored { in_file(scene) } else { settings };
-            let retention = &mut settings.hub.retention;
-            (retention.history.events, retention.history.bytes, retention.total_history.bytes) =
-                (events, 1 << 30, 1 << 30);
-            settings.hub.on_slow = on_slow;
-            settings
-        };
-        let world = World::new(WORKERS, with, &trace);
+        let world = world(Wanted { workers: WORKERS, stored, events, on_slow }, &trace);
         let mut roles: Vec<Role> = (1..CLIENTS)
             .map(|_| {
                 let mut channels = rng.choose_multiple(CHANNELS, 1 + rng.clone().usize(..CHANNELS.len()));
@@ -190,6 +183,22 @@ impl Episode {
         self.trace.lock().expect("no panic").changes.push((from, Instant::now(), change));
     }
 
+    /// Has a worker do something after all that it was asked for before.
+    pub fn act(&self, worker: usize, act: impl FnOnce(&mut Worker) + Send + 'static) {
+        self.world.act(worker, Box::new(act));
+    }
+
+    /// Waits until a condition is true. Returns false if it is not true before the deadline.
+    pub fn is_true_before(&mut self, deadline: Instant, mut is_true: impl FnMut(&mut Self) -> bool) -> bool {
+        while !is_true(self) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            self.world.pause(Duration::from_millis(1));
+        }
+        true
+    }
+
     /// One step of the workers and the clients.
     fn step(&mut self) {
         let worker = self.rng.usize(..WORKERS);
@@ -204,10 +213,10 @@ impl Episode {
             93 => self.end_label(worker),
             94 if self.disrupts => self.cut(worker),
             95 => {
-                self.world.workers[worker].wire.set_longest_piece(*self.rng.choice(&[1, 7, 100, 65_536]).expect("one"))
+                self.world.set_longest_piece(worker, *self.rng.choice(&[1, 7, 100, 65_536]).expect("one"));
             }
             96 if self.disrupts => self.kill_worker(worker),
-            97..100 => self.world.workers[worker].act(Worker::return_from_handlers),
+            97..100 => self.act(worker, Worker::return_from_handlers),
             _ => {}
         }
         self.read();
@@ -265,7 +274,7 @@ impl Episode {
         let data = format!("{} {channel} {key}", self.events);
         let told = data.clone();
         let size = if self.rng.u8(..4) == 0 { self.rng.usize(..30_000) } else { 0 };
-        self.world.workers[worker].act(move |worker| {
+        self.act(worker, move |worker| {
             let called = Instant::now();
             let name = EventName::new(Text::from(kind)).expect("a name");
             let sent = format!("{data}{PADDING}{:size$}", "");
@@ -296,13 +305,13 @@ impl Episode {
     /// Pushes an event to a stream of a worker.
     fn push(&mut self, worker: usize) {
         let at = self.rng.usize(..CLIENTS);
-        self.world.workers[worker].act(move |worker| {
+        self.act(worker, move |worker| {
             let Some((number, handle)) = worker.streams.iter_mut().nth(at) else { return };
-            let mut trace = worker.trace.lock().expect("no panic");
-            let stream = trace.streams.get_mut(number).expect("a stream");
-            let event = format!("data: push {number} {}\n\n", stream.pushed + 1);
+            // Only this worker pushes to its streams.
+            let pushed = worker.trace.lock().expect("no panic").streams[number].pushed + 1;
+            let event = format!("data: push {number} {pushed}\n\n");
             if handle.push(event.as_bytes(), false) == Pushed::Taken {
-                stream.pushed += 1;
+                worker.trace.lock().expect("no panic").streams.get_mut(number).expect("a stream").pushed = pushed;
             }
         });
     }
@@ -311,11 +320,7 @@ impl Episode {
     pub fn connect(&mut self, client: usize) {
         let worker = self.rng.usize(..WORKERS);
         let role = self.roles[client].clone();
-        let (socket, own) = tcp();
-        if role.is_slow {
-            set_socket_send_buffer_size(&socket, 4096).expect("a socket");
-            set_socket_recv_buffer_size(&own, 4096).expect("a socket");
-        }
+        let (socket, own) = self.world.connection(role.is_slow);
         self.streams += 1;
         let number = self.streams;
         let stream = Stream {
@@ -336,7 +341,7 @@ impl Episode {
         let last_id = self.clients[client].last_id.clone();
         let (may_wait, in_handler) = (self.rng.bool(), self.rng.bool());
         let returns_later = in_handler && !self.is_resting && self.rng.bool();
-        self.world.workers[worker].act(move |worker| {
+        self.act(worker, move |worker| {
             let (asked, asked_at) = (Instant::now(), monotonic());
             // As EventSource::XS::Hub::App does, before the response begins.
             if role.limit.is_some_and(|limit| !worker.reserve(limit, MOST)) {
@@ -394,7 +399,7 @@ impl Episode {
     /// Lets a worker forget a stream, as a handler does that returns.
     fn release(&mut self, worker: usize) {
         let at = self.rng.usize(..CLIENTS);
-        self.world.workers[worker].act(move |worker| {
+        self.act(worker, move |worker| {
             if let Some(number) = worker.streams.keys().copied().nth(at) {
                 worker.streams.remove(&number).expect("a stream").release();
             }
@@ -404,7 +409,7 @@ impl Episode {
     /// Ends a stream, as an application does.
     fn close_stream(&mut self, worker: usize) {
         let at = self.rng.usize(..CLIENTS);
-        self.world.workers[worker].act(move |worker| {
+        self.act(worker, move |worker| {
             let Some((number, handle)) = worker.streams.iter_mut().nth(at) else { return };
             let (number, from) = (*number, Instant::now());
             handle.close(Reason::Application);
@@ -416,7 +421,7 @@ impl Episode {
     /// Ends the streams with a label.
     fn end_label(&mut self, worker: usize) {
         let (label, finishes) = (self.rng.choice(LABELS).expect("a label"), self.rng.bool());
-        self.world.workers[worker].act(move |worker| {
+        self.act(worker, move |worker| {
             let from = Instant::now();
             let labels = vec![label.as_bytes().into()];
             let call = Call::EndStreams(EndRequest { labels, topics: Vec::new(), finishes });
@@ -430,26 +435,24 @@ impl Episode {
     fn cut(&mut self, worker: usize) {
         let after = self.rng.u16(0..300);
         let towards_hub = self.rng.bool();
-        self.world.workers[worker].wire.cut(towards_hub, after);
+        self.world.cut(worker, towards_hub, after);
         self.record(Instant::now(), Change::Cut);
     }
 
     /// Ends a worker: its connection and its handles. Another one takes its place.
     fn kill_worker(&mut self, worker: usize) {
-        self.world.workers[worker].wire.cut(true, 0);
+        self.world.replace_worker(worker);
         self.record(Instant::now(), Change::Cut);
-        self.world.workers[worker].act(Worker::begin_anew);
     }
 
     /// Kills the process, or stops it in order, and starts another one.
     fn die(&mut self, killed: bool) {
         let from = Instant::now();
-        let Some(pid) = self.world.scene.pid() else { return };
+        let Some(pid) = self.world.pid() else { return };
         if killed {
-            kill(pid);
+            self.world.kill(pid);
         } else {
-            self.world.scene.stop();
-            gone(pid);
+            self.world.stop(pid);
         }
         for _ in 0..self.rng.usize(..4) {
             self.step();
@@ -464,11 +467,10 @@ impl Episode {
         let protocol = (self.rng.u8(..5) == 0).then_some(VERSION);
         let fails_in = Some(self.rng.usize(..2)).filter(|_| self.rng.u8(..6) == 0);
         let dies_in = Some(self.rng.usize(..3)).filter(|_| self.rng.u8(..10) == 0);
-        let pid = self.world.scene.pid();
-        let mut upgrade = self.world.begin_upgrade(protocol);
-        let mut is_dead = false;
-        while let Some((phase, gate)) = upgrade.next_phase() {
-            let at = upgrade.phase - 1;
+        let pid = self.world.pid();
+        self.world.begin_upgrade(protocol);
+        let (mut is_dead, mut at) = (false, 0);
+        while let Some(phase) = self.world.next_phase() {
             for _ in 0..self.rng.usize(..8) {
                 self.step();
                 if phase == "exec" && self.rng.bool() {
@@ -477,17 +479,18 @@ impl Episode {
                 }
             }
             if let Some(pid) = pid.filter(|_| dies_in == Some(at)) {
-                kill(pid);
+                self.world.kill(pid);
                 is_dead = true;
             }
-            pass(gate, fails_in != Some(at));
+            self.world.pass(fails_in != Some(at));
+            at += 1;
         }
-        let succeeded = upgrade.wait();
+        let succeeded = self.world.end_upgrade();
         if is_dead {
             self.world.start();
             self.record(from, Change::Died);
         } else if succeeded {
-            assert_eq!(self.world.scene.pid(), pid, "an upgrade keeps its process");
+            assert_eq!(self.world.pid(), pid, "an upgrade keeps its process");
             assert_eq!(fails_in, None, "a program that fails is not continued as");
         } else {
             assert!(fails_in.is_some(), "the upgrade was refused");
@@ -501,19 +504,19 @@ impl Episode {
         let from = Instant::now();
         for version in [VERSION + 1, VERSION] {
             let began = Instant::now();
-            let mut upgrade = self.world.begin_upgrade(Some(version));
-            while let Some((_, gate)) = upgrade.next_phase() {
+            self.world.begin_upgrade(Some(version));
+            while self.world.next_phase().is_some() {
                 self.step();
-                pass(gate, true);
+                self.world.pass(true);
             }
-            assert!(upgrade.wait(), "an upgrade to version {version}");
+            assert!(self.world.end_upgrade(), "an upgrade to version {version}");
             self.record(began, Change::Upgraded);
             for _ in 0..self.rng.usize(..8) {
                 self.step();
             }
         }
-        for worker in &self.world.workers {
-            worker.act(Worker::begin_anew);
+        for worker in 0..WORKERS {
+            self.act(worker, Worker::begin_anew);
         }
         self.record(from, Change::Cut);
     }
@@ -525,7 +528,7 @@ impl Episode {
         for _ in 0..4 {
             for _ in 0..self.rng.usize(10..60) {
                 self.step();
-                std::thread::sleep(Duration::from_micros(self.rng.u64(..2000)));
+                self.world.pause(Duration::from_micros(self.rng.u64(..2000)));
             }
             match self.rng.u8(..10) {
                 0 if has_deaths => self.die(true),

@@ -10,30 +10,33 @@
 //!   `lies`.
 //! - To add an operation, add a method and its weight to `Episode::step` in `episode`. A worker's part runs in the thread of
 //!   the worker, which notes in the trace what the application was told.
+//! - To let an episode do something new to the process or to the wires, add a function to the trait in `world`. `processes` does
+//!   it to real processes.
 //! - To add a change of the process, such as an upgrade, add a kind of `Change` to `trace`, and ask in each rule what it
 //!   excuses.
 
 mod client;
 mod episode;
 mod lies;
+mod processes;
 mod rest;
 mod rules;
 #[path = "../support/mod.rs"]
 mod support;
 mod trace;
+mod worker;
 mod world;
 
 use episode::Episode;
-use std::time::Instant;
+use processes::Processes;
 use support::number;
-use trace::{Publish, Trace};
 
 #[test]
 fn the_rules_of_the_manuals_hold_whatever_happens_to_the_process() {
     let first = number("EVENTSOURCE_XS_SEED", 1);
     for seed in first..first + number("EVENTSOURCE_XS_STEPS", 12) {
         println!("EVENTSOURCE_XS_SEED={seed}");
-        let mut episode = Episode::new(seed);
+        let mut episode = Episode::new(seed, Processes::new);
         episode.run();
         episode.rest();
         episode.judge(seed);
@@ -42,26 +45,4 @@ fn the_rules_of_the_manuals_hold_whatever_happens_to_the_process() {
             episode.judge(seed);
         }
     }
-}
-
-/// Prints what happened, in the order of time.
-fn print_trace(trace: &Trace) {
-    let mut lines: Vec<(Instant, String)> = Vec::new();
-    for publish in &trace.publishes {
-        let Publish { worker, kind, data, once, outcome, .. } = publish;
-        lines.push((publish.returned, format!("worker {worker}: {kind} {data:?} {once:?}: {outcome:?}")));
-    }
-    for (at, client) in trace.clients.iter().enumerate() {
-        lines.extend(client.items.iter().map(|(time, item)| (*time, format!("client {at}: {item:?}"))));
-    }
-    for (from, to, change) in &trace.changes {
-        lines.push((*from, format!("{change:?} begins")));
-        lines.push((*to, format!("{change:?} ends")));
-    }
-    lines.sort();
-    let Some(first) = lines.first().map(|(at, _)| *at) else { return };
-    for (at, line) in &lines {
-        println!("{:9.3} {line}", at.duration_since(first).as_secs_f64());
-    }
-    println!("{:?} {:?} stored {} complete {}", trace.streams, trace.rest, trace.stored, trace.complete);
 }

@@ -2,11 +2,10 @@
 
 use crate::client::Client;
 use crate::episode::{all_channels, Episode, AT_REST, CHANNELS, CLIENTS, LIMITS, WORKERS};
-use crate::print_trace;
 use crate::rules;
-use crate::support::{is_eventually, stream_settings, tcp, topics, Asks};
+use crate::support::{stream_settings, topics, Asks, DEADLINE};
 use crate::trace::{Change, Item, Map, Outcome, Place, Rest, MOST};
-use crate::world::Worker;
+use crate::worker::Worker;
 use eventsource_xs::hub::{Retain, StartPoint, SubscribeRequest, Topic};
 use eventsource_xs::remote::{Act, CallConnection};
 use eventsource_xs::wire::Call;
@@ -22,24 +21,23 @@ impl Episode {
     /// channels, and the members are those of the streams.
     pub fn rest(&mut self) {
         (self.disrupts, self.is_resting) = (false, true);
-        for worker in &self.world.workers {
-            worker.wire.heal();
-            worker.act(Worker::return_from_handlers);
+        for worker in 0..WORKERS {
+            self.world.heal(worker);
+            self.act(worker, Worker::return_from_handlers);
         }
         self.world.start();
         let deadline = Instant::now() + AT_REST;
         for at in 0..WORKERS {
-            if !self.world.workers[at].is_done_within(AT_REST) {
+            if !self.world.is_done_within(at, AT_REST) {
                 self.trace.lock().expect("no panic").stuck.push(format!("worker {at}"));
             }
         }
-        is_eventually(|| Instant::now() > deadline || self.is_idle());
+        self.is_true_before(deadline, Self::is_idle);
         // Whoever is there has a connection that has begun; whoever was left without a stream comes back.
-        is_eventually(|| {
-            self.read();
-            let waiting =
-                (0..CLIENTS).filter(|at| self.clients[*at].connection.is_some() && !self.clients[*at].has_begun());
-            Instant::now() > deadline || waiting.count() == 0 && self.returning.is_empty()
+        self.is_true_before(deadline, |episode| {
+            episode.read();
+            let is_waiting = |client: &Client| client.connection.is_some() && !client.has_begun();
+            !episode.clients.iter().any(is_waiting) && episode.returning.is_empty()
         });
         for channel in CHANNELS {
             self.publish_last(channel, deadline);
@@ -53,7 +51,7 @@ impl Episode {
         while found.is_none() && Instant::now() < deadline {
             self.events += 1;
             data = self.publish_as(0, channel, "plain", "-", (Retain::No, None, Act::Wait));
-            self.world.workers[0].is_done_within(AT_REST);
+            self.world.is_done_within(0, AT_REST);
             let trace = self.trace.lock().expect("no panic");
             let publish = trace.publishes.iter().rev().find(|publish| publish.data == data).expect("it was recorded");
             if let Outcome::Published(place) = &publish.outcome {
@@ -71,7 +69,7 @@ impl Episode {
             };
             readers.iter().copied().filter(is_missing).collect::<Vec<_>>()
         };
-        is_eventually(|| Instant::now() > deadline || missing(self).is_empty());
+        self.is_true_before(deadline, |episode| missing(episode).is_empty());
         for at in missing(self) {
             let stuck = format!("client {at}, which waits for {data}: {:?}", self.clients[at].seen.items.last());
             self.trace.lock().expect("no panic").stuck.push(stuck);
@@ -81,12 +79,12 @@ impl Episode {
     /// Drains the hub, and may upgrade it meanwhile. All clients that come back are sent away again.
     pub fn drain(&mut self) {
         let within = Duration::from_millis(self.rng.u64(..400));
-        self.world.workers[0].act(move |worker| {
+        self.act(0, move |worker| {
             let from = Instant::now();
             worker.hub.call(Call::Drain { within }).expect("a drain");
             worker.trace.lock().expect("no panic").changes.push((from, Instant::now(), Change::Drained(within)));
         });
-        assert!(self.world.workers[0].is_done_within(AT_REST), "a drain is answered");
+        assert!(self.world.is_done_within(0, AT_REST), "a drain is answered");
         if self.rng.bool() {
             self.upgrade();
         }
@@ -94,9 +92,9 @@ impl Episode {
             self.connect(client);
         }
         let deadline = Instant::now() + Duration::from_secs(5);
-        is_eventually(|| {
-            self.clients.iter_mut().for_each(Client::read);
-            Instant::now() > deadline || self.clients.iter().all(|client| client.connection.is_none())
+        self.is_true_before(deadline, |episode| {
+            episode.clients.iter_mut().for_each(Client::read);
+            episode.clients.iter().all(|client| client.connection.is_none())
         });
         let mut trace = self.trace.lock().expect("no panic");
         trace.clients = self.clients.iter().map(|client| client.seen.clone()).collect();
@@ -111,7 +109,7 @@ impl Episode {
             broken.retain(|(rule, _)| *rule == 18); // a drain has ended all streams: the others were judged before
         }
         if !broken.is_empty() {
-            print_trace(&trace);
+            trace.print();
             broken.iter().for_each(|(rule, what)| println!("BROKEN rule {rule}: {what}"));
             panic!("seed {seed}");
         }
@@ -119,7 +117,7 @@ impl Episode {
 
     /// Notes what the hub says at rest, when that no longer changes.
     fn compare_at_rest(&mut self) {
-        let mut hub = self.world.scene.client();
+        let mut hub = self.world.command();
         let deadline = Instant::now() + Duration::from_secs(5);
         loop {
             self.read();
@@ -146,7 +144,7 @@ impl Episode {
     /// Returns the map of a page that begins now, and reads all channels.
     fn fresh_map(&mut self, hub: &mut CallConnection) -> Map {
         let mut page = Client::default();
-        let (socket, own) = tcp();
+        let (socket, own) = self.world.connection(false);
         self.streams += 1;
         let number = 1_000_000 + self.streams;
         let opening = eventsource_xs::wire::Open::new(number, stream_settings(), b"");
@@ -156,10 +154,9 @@ impl Episode {
         let topics_of = all_channels().iter().map(|name| Topic::Channel(name.as_bytes().into())).collect();
         let request = SubscribeRequest { topics: topics_of, start: StartPoint::State, ..topics("a", None) };
         hub.subscribe(number, request).expect("a stream");
-        let is_complete = |page: &Client| page.seen.items.iter().any(|(_, item)| matches!(item, Item::Position(_)));
-        is_eventually(|| {
+        self.is_true_before(Instant::now() + DEADLINE, |_| {
             page.read();
-            is_complete(&page)
+            page.seen.items.iter().any(|(_, item)| matches!(item, Item::Position(_)))
         });
         page.seen.map
     }

@@ -173,6 +173,28 @@ impl Trace {
     pub fn has_change(&self, from: Instant, to: Instant, is: impl Fn(&Change) -> bool) -> bool {
         self.changes.iter().any(|(began, ended, change)| *began <= to && *ended >= from && is(change))
     }
+
+    /// Prints what happened, in the order of time.
+    pub fn print(&self) {
+        let mut lines: Vec<(Instant, String)> = Vec::new();
+        for publish in &self.publishes {
+            let Publish { worker, kind, data, once, outcome, .. } = publish;
+            lines.push((publish.returned, format!("worker {worker}: {kind} {data:?} {once:?}: {outcome:?}")));
+        }
+        for (at, client) in self.clients.iter().enumerate() {
+            lines.extend(client.items.iter().map(|(time, item)| (*time, format!("client {at}: {item:?}"))));
+        }
+        for (from, to, change) in &self.changes {
+            lines.push((*from, format!("{change:?} begins")));
+            lines.push((*to, format!("{change:?} ends")));
+        }
+        lines.sort();
+        let Some(first) = lines.first().map(|(at, _)| *at) else { return };
+        for (at, line) in &lines {
+            println!("{:9.3} {line}", at.duration_since(first).as_secs_f64());
+        }
+        println!("{:?} {:?} stored {} complete {}", self.streams, self.rest, self.stored, self.complete);
+    }
 }
 
 /// Returns the place that an id stands for.

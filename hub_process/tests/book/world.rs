@@ -1,221 +1,90 @@
-//! The world of real processes: workers, each with a thread of its own and a wire to the hub process, and the process itself,
-//! which is killed, stopped and upgraded. The new program of an upgrade is a gate: it waits in each phase until the episode
-//! lets it continue, so that a phase lasts as long as the episode likes.
+//! The world in which an episode happens: workers, each with a wire to the hub process, and the process itself, which is killed,
+//! stopped and upgraded. There are two: `processes`, in which all of this is real, and that of `sim/`, in which a seed decides
+//! everything.
 
-use crate::support::wire::Wire;
-use crate::support::{settings, write_script, Scene, PROGRAM};
-use crate::trace::Trace;
-use eventsource_xs::remote::{Address, Hub, RemoteHub, Start};
-use eventsource_xs::runtime::StreamHandle;
-use eventsource_xs::wire::{Call, HubSettings};
-use rustix::fs::OFlags;
-use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
-use std::sync::mpsc::{channel, Sender};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use crate::worker::Act;
+use eventsource_xs::hub::OnSlow;
+use eventsource_xs::remote::CallConnection;
+use eventsource_xs::wire::HubSettings;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
-/// How long a call of a worker may take, also while no process serves the hub.
-const CALL: Duration = Duration::from_millis(400);
-
-/// The phases of an upgrade in which the new program waits.
-pub const PHASES: [&str; 3] = ["claim", "check", "exec"];
-
-/// A worker: its hub and its streams, in one thread.
-pub struct Worker {
-    pub number: usize,
-    address: Address,
-    settings: HubSettings,
-    pub hub: Hub,
-    pub streams: BTreeMap<u64, StreamHandle>,
-    /// The streams whose handlers have not returned.
-    pub in_handler: BTreeMap<u64, StreamHandle>,
-    pub trace: Arc<Mutex<Trace>>,
+/// The hub of an episode.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    pub workers: usize,
+    /// True if the hub has a file.
+    pub stored: bool,
+    /// The events that its history keeps.
+    pub events: usize,
+    pub on_slow: OnSlow,
 }
 
-/// Returns the hub as a worker uses it, which does not start the process.
-fn connected(address: &Address, settings: &HubSettings) -> Hub {
-    let start = Start { program: None, needs_settings: false, timeout: CALL };
-    Hub::named(RemoteHub::new(address.clone(), start, settings.clone().into())).expect("memory")
-}
-
-impl Worker {
-    /// Forgets its streams and its connection, as a process that begins in the place of one that has died.
-    pub fn begin_anew(&mut self) {
-        self.release_all();
-        self.hub = connected(&self.address, &self.settings);
-    }
-
-    fn release_all(&mut self) {
-        self.streams.append(&mut self.in_handler);
-        std::mem::take(&mut self.streams).into_values().for_each(|mut stream| stream.release());
-    }
-
-    /// Lets all handlers return.
-    pub fn return_from_handlers(&mut self) {
-        for (number, stream) in &mut self.in_handler {
-            stream.leave_handler();
-            let mut trace = self.trace.lock().expect("no panic");
-            trace.streams.get_mut(number).expect("a stream").began = Some(Instant::now());
-        }
-        self.streams.append(&mut self.in_handler);
-    }
-
-    /// Asks for a place of a limit; if none is allowed, gives one back. A hub that does not answer lets the stream begin.
-    pub fn reserve(&self, limit: &str, most: usize) -> bool {
-        let reply = self.hub.call(Call::Reserve { label: limit.as_bytes().into(), most });
-        reply.and_then(|reply| reply.number()).map_or(true, |number| number > 0)
+impl Wanted {
+    /// Returns the settings of this hub.
+    pub fn change(&self, mut settings: HubSettings) -> HubSettings {
+        let retention = &mut settings.hub.retention;
+        (retention.history.events, retention.history.bytes, retention.total_history.bytes) =
+            (self.events, 1 << 30, 1 << 30);
+        settings.hub.on_slow = self.on_slow;
+        settings
     }
 }
 
-type Act = Box<dyn FnOnce(&mut Worker) + Send>;
+/// The client's end of a connection. It never waits for bytes.
+pub type Socket = Box<dyn Read>;
 
-/// The thread of a worker, and its wire.
-pub struct WorkerThread {
-    pub wire: Wire,
-    acts: Option<Sender<Act>>,
-    thread: Option<JoinHandle<()>>,
-}
+pub trait World {
+    /// Has a worker do something after all that it was asked for before.
+    fn act(&self, worker: usize, act: Act);
 
-impl WorkerThread {
-    fn new(scene: &Scene, number: usize, settings: &HubSettings, trace: &Arc<Mutex<Trace>>) -> Self {
-        let wire = Wire::new(scene, number);
-        let address = Address::new(wire.place.name().clone(), Some(wire.place.socket().to_owned())).expect("a path");
-        let (settings, trace) = (settings.clone(), Arc::clone(trace));
-        let (acts, todo) = channel::<Act>();
-        let thread = std::thread::spawn(move || {
-            let hub = connected(&address, &settings);
-            let mut worker =
-                Worker { number, address, settings, hub, streams: BTreeMap::new(), in_handler: BTreeMap::new(), trace };
-            while let Ok(act) = todo.recv() {
-                act(&mut worker);
-            }
-            worker.release_all();
-        });
-        Self { wire, acts: Some(acts), thread: Some(thread) }
-    }
+    /// Waits until a worker has done everything. Returns false if that takes too long.
+    fn is_done_within(&self, worker: usize, time: Duration) -> bool;
 
-    /// Has the worker do something after all that it was asked for before.
-    pub fn act(&self, act: impl FnOnce(&mut Worker) + Send + 'static) {
-        self.acts.as_ref().expect("a running thread").send(Box::new(act)).expect("a running thread");
-    }
+    /// Cuts the wire of a worker at once, or when that many more bytes have passed in one direction.
+    fn cut(&self, worker: usize, towards_hub: bool, after: u16);
 
-    /// Waits until the worker has done everything. Returns false if that takes too long.
-    pub fn is_done_within(&self, time: Duration) -> bool {
-        let (done, is_done) = channel();
-        self.act(move |_| done.send(()).unwrap_or(())); // nobody waits any more
-        is_done.recv_timeout(time).is_ok()
-    }
-}
+    /// Lets bytes pass a worker's wire in pieces of at most that length.
+    fn set_longest_piece(&self, worker: usize, bytes: u64);
 
-impl Drop for WorkerThread {
-    fn drop(&mut self) {
-        self.acts = None;
-        if let Some(thread) = self.thread.take().filter(|_| !std::thread::panicking()) {
-            thread.join().expect("no panic");
-        }
-    }
-}
+    /// Takes back what was done to a worker's wire and has not happened yet.
+    fn heal(&self, worker: usize);
 
-pub struct World {
-    pub scene: Scene,
-    pub settings: HubSettings,
-    pub workers: Vec<WorkerThread>,
-    gate: Option<PathBuf>,
-}
+    /// Ends a worker, and begins another one in its place.
+    fn replace_worker(&self, worker: usize);
 
-/// An upgrade in progress.
-pub struct Upgrade {
-    command: Child,
-    gates: Vec<PathBuf>,
-    pub phase: usize,
-}
+    /// Makes the connection of a client: the application's end, and the client's. There is little room in that of a client that
+    /// is slow.
+    fn connection(&self, is_slow: bool) -> (OwnedFd, Socket);
 
-impl World {
-    pub fn new(
-        workers: usize,
-        change: impl FnOnce(&Scene, HubSettings) -> HubSettings,
-        trace: &Arc<Mutex<Trace>>,
-    ) -> Self {
-        let scene = Scene::new();
-        let settings = change(&scene, settings());
-        drop(scene.client_with(settings.clone()));
-        let workers = (0..workers).map(|number| WorkerThread::new(&scene, number, &settings, trace)).collect();
-        Self { scene, settings, workers, gate: None }
-    }
+    /// Connects to the hub as a command does. Starts the process if none runs.
+    fn command(&self) -> CallConnection;
+
+    /// Returns the process that serves the hub, if one does.
+    fn pid(&self) -> Option<u32>;
 
     /// Starts the process if none runs.
-    pub fn start(&self) {
-        drop(self.scene.client_with(self.settings.clone()));
-    }
+    fn start(&self);
 
-    /// Begins an upgrade to a program that waits at its gates, and returns when the first one is reached.
-    pub fn begin_upgrade(&mut self, protocol: Option<u16>) -> Upgrade {
-        let folder = &self.scene.folder;
-        let gates: Vec<PathBuf> = PHASES.map(|phase| folder.join(phase)).into();
-        if self.gate.is_none() {
-            assert!(Command::new("mkfifo").args(&gates).status().expect("mkfifo").success());
-        }
-        let protocol =
-            protocol.map(|version| format!("EVENTSOURCE_TEST_PROTOCOL={version}; export EVENTSOURCE_TEST_PROTOCOL\n"));
-        let lines = format!(
-            "case \"$1$(readlink /proc/self/fd/0)\" in
-                check-state*memfd*) phase=check;;
-                check-state*) phase=claim;;
-                *) phase=exec;;
-            esac
-            read go <{folder}/$phase
-            {}[ \"$go\" = go ] || exit 1
-            exec {PROGRAM} \"$@\"",
-            protocol.unwrap_or_default(),
-            folder = folder.display()
-        );
-        let path = folder.join("gate");
-        write_script(&path, &lines);
-        self.gate = Some(path.clone());
-        let command = self.scene.command(&["upgrade", "--program", path.to_str().expect("text")]);
-        Upgrade { command: spawn(command), gates, phase: 0 }
-    }
-}
+    /// Kills a process, and waits for its end.
+    fn kill(&mut self, pid: u32);
 
-fn spawn(mut command: Command) -> Child {
-    command.stderr(std::process::Stdio::null()).stdout(std::process::Stdio::null());
-    command.spawn().expect("the program")
-}
+    /// Ends a process in order, and waits for its end.
+    fn stop(&mut self, pid: u32);
 
-impl Upgrade {
+    /// Begins an upgrade to a program that waits in each phase.
+    fn begin_upgrade(&mut self, protocol: Option<u16>);
+
     /// Waits until the program is in its next phase, and returns its name; nothing if the upgrade has ended before.
-    pub fn next_phase(&mut self) -> Option<(&'static str, File)> {
-        loop {
-            let is_ended = self.command.try_wait().expect("a child").is_some();
-            if let Some(gate) = open_gate(self.gates.get(self.phase)?) {
-                self.phase += 1;
-                return Some((PHASES[self.phase - 1], gate));
-            }
-            if is_ended {
-                return None;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
+    fn next_phase(&mut self) -> Option<&'static str>;
 
-    /// Waits for the end of the command. Returns true if it has succeeded.
-    pub fn wait(mut self) -> bool {
-        self.command.wait().expect("a child").success()
-    }
-}
+    /// Lets the program that waits in its phase continue, or fail.
+    fn pass(&mut self, continues: bool);
 
-/// Opens a gate at which a program waits.
-fn open_gate(gate: &Path) -> Option<File> {
-    OpenOptions::new().write(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(gate).ok()
-}
+    /// Waits for the end of the upgrade. Returns true if it has succeeded.
+    fn end_upgrade(&mut self) -> bool;
 
-/// Lets the program that waits at a gate continue, or end.
-pub fn pass(mut gate: File, continues: bool) {
-    let _ = gate.write_all(if continues { b"go\n" } else { b"no\n" }); // whoever waited there may have been killed
+    /// Lets time pass.
+    fn pause(&self, time: Duration);
 }

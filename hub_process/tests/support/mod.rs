@@ -4,17 +4,18 @@
 
 #[path = "../../../tests/client/mod.rs"]
 mod client;
+mod requests;
 pub mod wire;
 
 pub use client::{eventually, is_eventually, read_events, read_until, tcp, DEADLINE};
+pub use requests::{settings, stream_settings, topics, Asks};
 
 use eventsource_xs::event::{Field, Text};
-use eventsource_xs::hub::{MemberPage, Publication, SubscribeRequest, Topic};
+use eventsource_xs::hub::{Publication, SubscribeRequest};
 use eventsource_xs::remote::{stop, upgrade, CallConnection, Link, Place, Start};
-use eventsource_xs::stream::Settings;
 use eventsource_xs::wire::{
-    Call, Counted, Described, Failure, FieldList, FileSettings, FileSync, Hello, HubSettings, Name, NamedSettings,
-    Open, Reply, Request, Response, Role, StoreSettings,
+    FieldList, FileSettings, FileSync, Hello, HubSettings, Name, NamedSettings, Open, Request, Response, Role,
+    StoreSettings,
 };
 pub use rustix::process::Signal;
 use rustix::process::{kill_process, test_kill_process, Pid};
@@ -28,37 +29,6 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_eventsource-hub");
-
-/// What tests ask a hub process.
-pub trait Asks {
-    fn make(&mut self, call: &Call) -> Result<Reply, Failure>;
-
-    /// Publishes an event, and returns its id in the hub's order.
-    fn publish(&mut self, publication: &Publication<'_, FieldList>) -> Result<String, Failure>;
-
-    fn count(&mut self, channel: &[u8]) -> Result<Counted, Failure> {
-        Ok(*self.make(&Call::Count { channel: channel.into() })?.counted()?)
-    }
-
-    fn describe(&mut self) -> Result<Described, Failure> {
-        Ok(*self.make(&Call::Describe)?.described()?)
-    }
-
-    fn members(&mut self, channel: &[u8], after: Option<&[u8]>) -> Result<MemberPage, Failure> {
-        self.make(&Call::Members { channel: channel.into(), after: after.map(Into::into) })?.members()
-    }
-}
-
-impl Asks for CallConnection {
-    fn make(&mut self, call: &Call) -> Result<Reply, Failure> {
-        self.call(call)
-    }
-
-    fn publish(&mut self, publication: &Publication<'_, FieldList>) -> Result<String, Failure> {
-        let publish = |request| Request::Publish { request, publication: publication.borrowed() };
-        Ok(self.ask(publish)?.id()?.into())
-    }
-}
 
 /// A folder with the socket of a hub. When the test ends, so do the processes that have served the hub.
 pub struct Scene {
@@ -184,19 +154,10 @@ pub fn gone(number: u32) {
     });
 }
 
-/// Settings with which nothing ends by itself during a test.
-pub fn settings() -> HubSettings {
-    HubSettings { idle_exit: DEADLINE * 2, grace: DEADLINE * 2, ..HubSettings::default() }
-}
-
-/// The same with a store in a file of a scene's folder.
+/// The same settings with a store in a file of a scene's folder.
 pub fn in_file(scene: &Scene) -> HubSettings {
     let path = scene.folder.join("events.db").to_str().expect("text").into();
     HubSettings { store: StoreSettings::File(FileSettings { path, sync: FileSync::Never }), ..settings() }
-}
-
-pub fn stream_settings() -> Settings {
-    Settings { max_buffered: 1 << 20, ..client::settings() }
 }
 
 pub fn event<'a>(channel: &'a str, data: &str) -> Publication<'a, FieldList> {
@@ -205,11 +166,6 @@ pub fn event<'a>(channel: &'a str, data: &str) -> Publication<'a, FieldList> {
         fields: FieldList::of([Field::Data(Text::from(data))]),
         ..Publication::default()
     }
-}
-
-pub fn topics(channel: &str, after: Option<&str>) -> SubscribeRequest {
-    let topics = vec![Topic::Channel(channel.as_bytes().into())];
-    SubscribeRequest { topics, after: after.map(|id| id.as_bytes().into()), ..SubscribeRequest::default() }
 }
 
 /// Returns the bytes of a command's greeting.
