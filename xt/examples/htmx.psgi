@@ -1,5 +1,5 @@
 # A page of htmx 4 whose own extension reads a stream: the element of EventSource::Cookbook, "htmx". /busy refuses the next
-# request, /logout ends the stream and refuses it from then on (/logout?finish=1 with finish), /login allows it again, /finish
+# request, /logout ends the stream and refuses it from then on (/logout?finish=1 with finish), /allow allows it again, /finish
 # ends a stream of a handler, whose page has no hx-on:finish.
 
 use Testing::Application qw(answer query);
@@ -48,7 +48,8 @@ builder {
     mount '/busy'     => sub { $refused = 'once'; return answer('refused once') };
     mount '/requests' => sub { return answer($requests) };
     mount '/streams'  => sub { return answer($hub->subscribers('page')) };
-    mount '/login'    => sub { $refused = 0;     return answer('log in') };
+    mount '/login'    => sub { return answer('log in') };
+    mount '/allow'    => sub { $refused = 0;     return answer('allowed') };
     mount '/finish'   => sub { $running->finish; return answer('finished') };
     mount '/logout'   => sub {
         my %query = query(shift);
