@@ -147,7 +147,7 @@ $_->leave  for @pages;
 $_->end_ok for @machines;
 
 subtest 'a Redis that closes connections with long answers' => sub {
-    my $limited = Testing::Redis->start(config => ['client-output-buffer-limit normal 1mb 0 0']);
+    my $limited = Testing::Redis->start(config => ['client-output-buffer-limit normal 256kb 0 0']);
     my $machine = Testing::Machine->start({redis => $limited->url}, keep_state => {bytes => 16_000_000});
     like $machine->publish(stock => "$_=" . 'x' x 20_000, key => $_, retain => 1), qr/-/, "event $_" for 1 .. 100;
     $machine->ask('/burst', channel => 'other', count => 100, bytes => 30_000);

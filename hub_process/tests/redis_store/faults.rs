@@ -250,3 +250,15 @@ fn commands_of_a_broken_connection_that_arrive_late_repeat_nothing() {
         assert_eq!(node.logs.len(), 1);
     }
 }
+
+#[test]
+fn a_limit_of_redis_that_is_smaller_than_an_event_is_in_the_reason() {
+    let redis = redis!();
+    let mut a = Node::ready(&settings(&redis.url()));
+    for _ in 0..4 {
+        assert!(a.publish(&"x".repeat(50_000)).is_stored());
+    }
+    redis.call(&["CONFIG", "SET", "client-output-buffer-limit", "normal 20kb 0 0"]);
+    let b = Node::start(&settings(&redis.url()));
+    eventually("the reason names the setting", || b.store.status().last_error.contains("client-output-buffer-limit"));
+}

@@ -202,14 +202,14 @@ impl Machines {
         }
         let Some(cursor) = self.cursor.take() else { return Ok(Vec::new()) };
         connection.set_read_timeout(ANSWER)?;
-        let command = scan_command(&keys.state, &cursor, self.answer.entries());
-        let [answer] = connection.calls([&command]).inspect_err(|_| self.answer.reduce())?;
+        let command = scan_command(&keys.state, &cursor, self.answer.ask());
+        let [answer] = connection.calls([&command]).inspect_err(|_| _ = self.answer.reduce())?;
         let scanned = answer.ok().and_then(|answer| from_redis_value::<Scanned>(answer).ok());
         let Some((cursor, pairs)) = scanned else {
             self.scan_at = Some(now + RENEW);
             return Ok(Vec::new());
         };
-        self.answer.adapt(state::size(&pairs));
+        self.answer.adapt(pairs.len(), state::size(&pairs));
         let mut out = Vec::new();
         for (field, value) in pairs {
             for machine in state::machines(&value) {

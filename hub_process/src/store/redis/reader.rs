@@ -60,6 +60,17 @@ fn read<T: FromRedisValue>(answer: Result<Value, CallError>, epoch: &str) -> Res
     Ok(from_redis_value(answer).map_err(CallError::from)?)
 }
 
+/// Adds the likely cause to a connection that was lost instead of a short answer.
+fn of_short_answer(fault: CallError) -> CallError {
+    let likely =
+        "if it closes connections, set its client-output-buffer-limit for normal clients to 0, or to at least six \
+                  times the size of your largest event";
+    match fault {
+        CallError::Cut(why) => CallError::Cut(format!("{why}; {likely}")),
+        fault => fault,
+    }
+}
+
 /// Returns how many bytes entries have.
 fn size(list: &[Stored]) -> usize {
     list.iter().filter_map(|stored| stored.event.as_ref()).map(|event| entry::size(&event.draft)).sum()
@@ -115,8 +126,8 @@ impl Reader {
                 }
                 Err(Trouble::Loss(loss)) => self.begin_after(connection, loss),
                 Err(Trouble::CallError(fault)) => {
-                    self.answer.reduce();
-                    return Some(fault);
+                    let is_shortest = self.answer.reduce();
+                    return Some(if is_shortest { of_short_answer(fault) } else { fault });
                 }
             }
         }
@@ -166,19 +177,22 @@ impl Reader {
         let stream = &keys.stream;
         let refused = |fault| Trouble::of(fault, &pointer.epoch);
         connection.set_read_timeout(HISTORY_ANSWER)?;
-        let asked = self.answer.entries();
+        let mut asked = self.answer.ask(); // XINFO answers with two entries
         let (before, retained, info, first) = if std::mem::take(&mut self.has_missed_changes) {
             let command = state::read_command(&keys, asked);
-            let (retained, info, first) = connection.call::<(Contents, Info, _)>(&command).map_err(refused)?;
+            let (retained, info, first) =
+                connection.call::<(Contents, Info, Vec<Stored>)>(&command).map_err(refused)?;
             (None, retained, info, first)
         } else {
             let read_info = cmd("XINFO").arg("STREAM").arg(stream).clone();
             let before = connection.call::<Info>(&read_info).map_err(refused)?.last;
             let retained = Contents::read(connection, &keys.state, &mut self.answer).map_err(refused)?;
+            asked = self.answer.ask();
             let read_first = cmd("XRANGE").arg(stream).arg("-").arg("+").arg("COUNT").arg(asked).clone();
             let [info, first] = connection.calls([&read_info, &read_first])?;
             (Some(before), retained, read(info, &pointer.epoch)?, read::<Vec<Stored>>(first, &pointer.epoch)?)
         };
+        self.answer.adapt(first.len(), size(&first));
         pointer.compare_state(&retained.epoch)?;
         let first_id = first.first().map(|first| first.id);
         if before.is_some_and(|before| info.last > before && first_id.is_none_or(|first| first > before)) {
@@ -285,7 +299,7 @@ impl Reader {
     fn read_on(&mut self, connection: &mut RedisConnection) -> Result<(), Trouble> {
         loop {
             let Some(position) = &self.position else { return Ok(()) };
-            let asked = self.answer.entries();
+            let asked = self.answer.ask();
             let mut command = cmd("XRANGE");
             command.arg(&position.keys.stream).arg(position.last.to_string()).arg("+").arg("COUNT").arg(asked);
             let refused = |fault| Trouble::of(fault, &position.pointer.epoch);
@@ -293,7 +307,7 @@ impl Reader {
             if !position.is_last(list.first())? {
                 return Err(Loss::Missed.into());
             }
-            self.answer.adapt(size(&list));
+            self.answer.adapt(list.len(), size(&list));
             let is_complete = list.len() < asked;
             list.remove(0);
             self.take(list)?;
@@ -341,7 +355,7 @@ impl Reader {
     /// Looks for a loss, and reads on.
     fn check(&mut self, connection: &mut RedisConnection) -> Result<(), Trouble> {
         let Some(position) = &self.position else { return self.begin_first(connection) };
-        let (last, asked) = (position.last, self.answer.entries().min(CHUNK));
+        let (last, asked) = (position.last, self.answer.ask().min(CHUNK));
         self.last_check = Instant::now();
         let [time, state, pointer, info, list] = connection.calls([
             &cmd("TIME"),
@@ -356,6 +370,7 @@ impl Reader {
         position.pointer.compare_state(&read::<Vec<u8>>(state, epoch)?)?;
         let info: Info = read(info, epoch)?;
         let mut list: Vec<Stored> = read(list, epoch)?;
+        self.answer.adapt(list.len(), size(&list));
         let exists = position.compare_stream(&info, list.first())?;
         let is_complete = list.len() < asked;
         if exists {

@@ -122,8 +122,8 @@ impl Contents {
     pub fn read(connection: &mut RedisConnection, key: &str, answer: &mut AnswerSize) -> Result<Self, CallError> {
         let (mut contents, mut cursor) = (Self::default(), b"0".to_vec());
         loop {
-            let (next, pairs) = connection.call::<Scanned>(&scan_command(key, &cursor, answer.entries()))?;
-            answer.adapt(size(&pairs));
+            let (next, pairs) = connection.call::<Scanned>(&scan_command(key, &cursor, answer.ask()))?;
+            answer.adapt(pairs.len(), size(&pairs));
             contents.take(pairs);
             if next == b"0" {
                 return Ok(contents);
