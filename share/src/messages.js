@@ -7,7 +7,8 @@
 //                                   to a worker key, request, tab   tab lacks; until then its state. elsewhere, if the tab is
 //                                                                   of another user. The seed, which a BroadcastChannel has
 //                                                                   not, is what a stream begins with. isSettled: the stream
-//                                                                   begins there after its next event only
+//                                                                   begins there after its next event only. hasMoved: it has
+//                                                                   begun again for this tab
 // call       tab to stream          call: 'renew', 'wake', 'ask'    an empty message; the response and the wait for the next
 //                                                                   one end, or that wait, or nothing
 // bye        tab to worker          bye                             the stream ends if it was the last tab
@@ -24,7 +25,8 @@
 //                                                                   without an owner joins that stream
 // elsewhere  stream to a tab        elsewhere: a user               the tab joins another stream, of that user
 // trouble    worker to a tab        trouble: an error               the console has it: that of a worker is out of sight
-// yields     elected tab to a tab   yields; term: the next one      a tab that knows where to resume leads the next term
+// yields     stream to a tab        yields; term: the next one      the stream begins again where the tab is, which leads the
+//                                                                   next term if it was elected
 //
 // From a worker they are JSON. In a BroadcastChannel those of tabs have their sender (from), those for one tab its name (to),
 // and all have their term.

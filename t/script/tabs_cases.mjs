@@ -224,6 +224,31 @@ const CASES = {
     ];
   },
 
+  // No position says how far the stream is.
+  async 'a page is restored after a restart of a hub that sends no positions'(hasWorker) {
+    const {server, browser, open, pass, publish} = begin({hasWorker, isSilent: true});
+    const early = open(), other = open();
+    await pass(5);
+    publish(3);
+    await pass(1);
+    browser.freeze(early);
+    server.restart();
+    for (let count = 0; count < 10; count++) {
+      publish(1);
+      await pass(2);
+    }
+    browser.thaw(early);
+    const before = server.requests;
+    for (let count = 0; count < 50; count++) {
+      publish(1);
+      await pass(2);
+    }
+    return [
+      [server.requests - before < 5 || server.requests - before, true],
+      [[early, other].map(({received}) => [received.includes('gap'), received.at(-1)]), Array(2).fill([true, '2-60'])],
+    ];
+  },
+
   // It comes back without an id, and to the stream of the other user's tab before the head of that has come.
   async 'a page is restored when another user has logged in'(hasWorker) {
     const {browser, open, pass, publish} = begin({hasWorker});

@@ -148,8 +148,9 @@ class Server {
 
   // A handler has pushed an event with an id of its own, which no position replaces.
   greet(replay, user) {
-    if (!this.greeting) return replay;
-    return `data: ${user}\nid: ${this.greeting}\n\n` + replay.replace(/^(retry: 100|event: position\ndata)\nid: .*/gm, '$1');
+    if (!this.greeting && !this.isSilent) return replay;
+    const greeting = this.greeting ? `data: ${user}\nid: ${this.greeting}\n\n` : '';
+    return greeting + replay.replace(/^(retry: 100|event: position\ndata)\nid: .*/gm, '$1');
   }
 
   word(data) {
@@ -179,7 +180,7 @@ class Server {
   // The block that says how far a stream is, if its client does not know.
   position(stream) {
     const id = this.id(this.last);
-    return !this.hasIds || stream.lastId === id ? '' : `${this.hasState ? 'event: position\ndata\n' : ''}id: ${id}\n\n`;
+    return !this.hasIds || this.isSilent || stream.lastId === id ? '' : `${this.hasState ? 'event: position\ndata\n' : ''}id: ${id}\n\n`;
   }
 
   replay(lastId, user) {

@@ -25,6 +25,7 @@ export function elect(hub, fail, SharedStream) {
   channel.onmessage = ({ data }) => {
     if (data.term > term) {
       if (data.from || data.yields && data.to !== me) return;
+      hub.receive({ yields: data.yields });
       hub.term = data.term;
       fail(true);
     } else if (data.from) stream?.onTabMessage(data, data.from);

@@ -40,6 +40,7 @@ export class Hub extends EventTarget {
   term = 0;                               // of the elected tab
   #replica;
   #isFollowing;
+  #hasMoved;                              // the stream has begun again for it, since its page was shown
   #isSettled;                             // it lacked nothing when the stream began elsewhere
   #link;                                  // to the shared stream: how to send to it, and how to leave
   #transports;                            // the first one is in use
@@ -141,14 +142,14 @@ export class Hub extends EventTarget {
 
   // The methods below are for the transports.
   get hello() {
-    return { ...this.#replica, isSettled: this.#isSettled, seed: this.#replica.seed };
+    return { ...this.#replica, isSettled: this.#isSettled, hasMoved: this.#hasMoved, seed: this.#replica.seed };
   }
 
   greet() {
     if (!this.#isFollowing) this.#link?.send(this.hello);
   }
 
-  receive({ welcome, asked, entries = [], readyState, status, reason, leads, elsewhere }) {
+  receive({ welcome, asked, entries = [], readyState, status, reason, leads, yields, elsewhere }) {
     const replica = this.#replica;
     this.#isAnswered = true;
     this.#failures = 0;
@@ -160,6 +161,7 @@ export class Hub extends EventTarget {
     if (elsewhere !== undefined) {
       this.#warnings.warn(403, 'it came back as another user\'s stream, so it ends: see "Who reads" in EventSource::Browser');
     }
+    this.#hasMoved ||= yields;
     if (leads) this.greet();
     // A welcome may be late, and answer what the tab has asked before. One for all tabs may be another user's.
     if (welcome && (asked !== replica.last || welcome.owner !== (replica.owner ?? welcome.owner))) return;
@@ -290,6 +292,7 @@ export class Hub extends EventTarget {
     on('pageshow', event => {
       if (!event.persisted) return;
       this.readyState = CONNECTING;
+      this.#hasMoved = false;
       this.#join();
     });
     const renew = () => isRepeatable(request, this.lastEventId) && this.#link?.send({ call: 'renew' });

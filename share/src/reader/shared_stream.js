@@ -19,7 +19,7 @@ export class SharedStream {
   // send(message, to): to one tab, or to all. It may begin again, where a tab is that comes: the first to come may have been
   // a new tab, or one that is ahead. A server that sends positions replays what that tab lacks, or a gap. Another one may do
   // neither, and tabs would move the stream to and fro: there it may begin again at first only, when the worker or leader
-  // before has ended.
+  // before has ended, and once for each tab.
   constructor(request, seed, send) {
     this.send = send;
     this.#request = request;
@@ -80,7 +80,7 @@ export class SharedStream {
     this.send(this.#state, from);
     // A hub does not know an id that it has not given: it would answer with a gap, and the next tab would move the stream.
     const mayRestart = () => last !== replica.last && [undefined, epochOf(last)].includes(message.epoch)
-      && (came < this.#mayRestartUntil || replica.hasPositions);
+      && (came < this.#mayRestartUntil && !message.hasMoved || replica.hasPositions);
     const look = wasReady => {
       if (this.#waiting.get(from) !== message) return;
       // The stream comes to a tab that is ahead of it, unless the hub leaves events out of a replay.
@@ -91,12 +91,12 @@ export class SharedStream {
       const isReady = isFlowing && !(replica.inState && replica.isComplete === false);
       if (!wasReady || !isReady || isAhead || isSettled) setTimeout(look, 2000, isReady);
       else if (last && mayRestart() && !replica.since(message, true)) {
-        if (message.seed) {
-          this.#begin(message.seed);
-          this.#answerWaiting();          // before the server answers with a gap
-          this.#waiting.clear();
-          this.lead();
-        } else this.send({ yields: true }, from);
+        this.send({ yields: true }, from);
+        if (!message.seed) return;
+        this.#begin(message.seed);
+        this.#answerWaiting();            // before the server answers with a gap
+        this.#waiting.clear();
+        this.lead();
       } else this.onTabMessage(message, from, true);
     };
     look();
