@@ -90,7 +90,7 @@ enum Message<'a> {
     ReadLog { channel: &'a [u8], is_state: bool, after: u8, last: u8 },
     Members { channel: &'a [u8], after: Option<&'a [u8]> },
     CountMembers { channel: &'a [u8] },
-    Reserve { label: &'a [u8], most: u8 },
+    Reserve { label: &'a [u8], most: u8, asked_at: u64 },
     OpenTicket { sealed: &'a [u8], binding: &'a [u8] },
     Elect { lease: u8, name: &'a [u8] },
     Resign { lease: u8 },
@@ -99,7 +99,7 @@ enum Message<'a> {
 }
 
 fn called(request: u64, call: Call) -> Request<'static> {
-    Request::Call { request, call: Cow::Owned(call) }
+    Request::Call { request, until: 0, call: Cow::Owned(call) }
 }
 
 fn stream(number: u8) -> u64 {
@@ -170,7 +170,9 @@ impl Message<'_> {
                 called(4, Call::Members { channel: channel.into(), after: after.map(Into::into) })
             }
             Self::CountMembers { channel } => called(3, Call::CountMembers { channel: channel.into() }),
-            Self::Reserve { label, most } => called(2, Call::Reserve { label: label.into(), most: most.into() }),
+            Self::Reserve { label, most, asked_at } => {
+                called(2, Call::Reserve { label: label.into(), most: most.into(), asked_at })
+            }
             Self::OpenTicket { sealed, binding } => {
                 called(1, Call::OpenTicket { sealed: sealed.into(), binding: binding.into() })
             }

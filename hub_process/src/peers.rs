@@ -395,7 +395,7 @@ mod tests {
             bytes
         };
         let publish = call(Request::Publish { request: 1, publication: Default::default() });
-        let count = call(Request::Call { request: 1, call: Cow::Owned(Call::Describe) });
+        let count = call(Request::Call { request: 1, until: 0, call: Cow::Owned(Call::Describe) });
         let mut kept = |after, marks, of: u64| {
             scene.peers.get_mut(of).expect("a peer").marks = marks;
             scene.peers.get_mut(calls).expect("a peer").after = after;

@@ -567,7 +567,8 @@ fn a_worker_that_reads_no_answers_is_slowed_and_others_are_not() {
     worker.set_write_timeout(Some(Duration::from_millis(200))).expect("a timeout");
     // Small requests with larger answers, until the hub reads no more of them.
     let count =
-        encoded(&Request::Call { request: 1, call: Cow::Owned(Call::Count { channel: Box::default() }) }).repeat(1000);
+        encoded(&Request::Call { request: 1, until: 0, call: Cow::Owned(Call::Count { channel: Box::default() }) })
+            .repeat(1000);
     let mut sent = 0;
     while let Ok(bytes) = worker.write(&count) {
         sent += bytes;

@@ -2,15 +2,16 @@
 
 mod support;
 
-use eventsource_xs::remote::{CallConnection, Start};
-use eventsource_xs::wire::{Call, Failure, Frame, HubSettings, Request, Response, WorkerId, WINDOW_BYTES};
+use eventsource_xs::hub::{Access, MemberData, MemberRequest, Presence, SubscribeRequest};
+use eventsource_xs::remote::{Address, CallConnection, Hub, RemoteHub, Start};
+use eventsource_xs::wire::{Call, Failure, Frame, HubSettings, Reply, Request, Response, WorkerId, WINDOW_BYTES};
 use eventsource_xs::ErrorCode;
 use std::borrow::Cow;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 use support::{
-    connect, encoded, event, eventually, follow, gone, hello, read_event, settings, signal, topics, Asks, Scene,
+    connect, encoded, event, eventually, follow, gone, hello, open, read_event, settings, signal, topics, Asks, Scene,
     Signal, DEADLINE,
 };
 
@@ -68,7 +69,7 @@ fn a_call_of_a_later_build_is_refused_and_its_connection_stays() {
     later.write_all(&hello()).expect("a connection");
     read_message(&mut later);
     let call = |number: u8| {
-        let mut bytes = encoded(&Request::Call { request: 7, call: Cow::Owned(Call::Describe) });
+        let mut bytes = encoded(&Request::Call { request: 7, until: 0, call: Cow::Owned(Call::Describe) });
         *bytes.last_mut().expect("the number of the call") = number;
         bytes
     };
@@ -191,6 +192,46 @@ fn requests_that_a_stopped_process_has_not_read_are_not_carried_out() {
     drop(calls);
     signal(worker.welcome().pid, Signal::CONT);
     assert_eq!(worker.count(b"").expect("counts").hub.published, 0);
+}
+
+fn place(label: &str, most: usize, asked_at: u64) -> Call {
+    Call::Reserve { label: label.as_bytes().into(), most, asked_at }
+}
+
+fn has_place(peer: &mut CallConnection, label: &str, asked_at: u64) -> bool {
+    peer.call(&place(label, 1, asked_at)).expect("a reply") == Reply::Number(1)
+}
+
+#[test]
+fn a_place_for_which_nobody_waits_any_more_is_not_reserved_but_given_back() {
+    let (scene, mut worker) = Scene::with_worker();
+    let address = Address::new(scene.place.name().clone(), Some(scene.place.socket().to_owned())).expect("a path");
+    let start = Start { program: None, needs_settings: false, timeout: Duration::from_millis(200) };
+    let hub = Hub::named(RemoteHub::new(address, start, settings().into())).expect("memory");
+    eventually("it is connected", || hub.call(Call::LastId).is_ok());
+    assert!(has_place(&mut worker, "\0=kept", 1) && !has_place(&mut worker, "\0=kept", 2));
+    signal(worker.welcome().pid, Signal::STOP);
+    assert_eq!(hub.call(place("\0=late", 1, 1)), Ok(Reply::Number(1)), "the stream may begin");
+    let _ = hub.call(place("\0=kept", 0, 1)); // nobody waits for it
+    signal(worker.welcome().pid, Signal::CONT);
+    eventually("both were read", || hub.call(Call::LastId).is_ok());
+    assert!(has_place(&mut worker, "\0=late", 2) && has_place(&mut worker, "\0=kept", 2));
+}
+
+#[test]
+fn a_stream_whose_subscription_is_refused_gives_its_place_back() {
+    let (scene, mut worker) = Scene::with_worker();
+    let client = open(&mut worker, 1, "");
+    assert!(has_place(&mut worker, "\0=a", 7) && !has_place(&mut worker, "\0=a", 8));
+    let access = Access { labels: vec![b"\0=a"[..].into()], asked_at: 7, ..Access::default() };
+    let data = MemberData { text: vec![b'x'; 65_537].into(), is_json: false };
+    let (channel, id) = (b"news"[..].into(), b"ann"[..].into());
+    let member = Some(Box::new(MemberRequest { channel, id, data, ..MemberRequest::default() }));
+    let presence = Presence { member, will: None };
+    let refused = worker.subscribe(1, SubscribeRequest { access, presence, ..topics("news", None) });
+    assert_eq!(refused.expect_err("a large member").field.as_deref(), Some("data"));
+    assert!(has_place(&mut worker, "\0=a", 8));
+    drop((scene, client));
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn a_publish_is_answered_while_questions_before_it_still_wait_for_the_reactor() 
         Call::EndStreams(end),
     ];
     for (request, call) in (1..).zip(calls) {
-        queue(&mut link, &Request::Call { request, call: Cow::Owned(call) }, None);
+        queue(&mut link, &Request::Call { request, until: 0, call: Cow::Owned(call) }, None);
     }
     publish(&mut link, 5, "x");
     let mut answered = Vec::new();

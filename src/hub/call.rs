@@ -84,13 +84,15 @@ pub enum Call {
         /// The range that is read.
         range: LogRange,
     },
-    /// Reserves a place for a stream with a label, unless so many have one; if 0, gives one back. Returns 1 if the stream may
-    /// begin.
+    /// Reserves a place for a stream with a label, unless so many have one; if 0, gives that of the stream back. Returns 1 if
+    /// the stream may begin.
     Reserve {
         /// The label.
         label: Box<[u8]>,
         /// The most streams with this label.
         most: usize,
+        /// The time of the [subscription](crate::hub::Access::asked_at), by which the place is known.
+        asked_at: u64,
     },
     /// Seals a ticket, unless it has more bytes then, also without its passport.
     SealTicket {
@@ -117,7 +119,7 @@ coded!(Call by {
     8: Members { channel, after },
     9: OpenTicket { sealed, binding },
     10: ReadLog { channel, range },
-    11: Reserve { label, most },
+    11: Reserve { label, most, asked_at },
     12: SealTicket { ticket, valid_for, most },
     13: UpdateMember(update),
     14: Oldest { channel },
@@ -158,6 +160,11 @@ impl Call {
             }
             (_, reply) => reply,
         }
+    }
+
+    /// Returns true if the call reserves places, so that it is not to be carried out when nobody waits for it any more.
+    pub(crate) fn reserves(&self) -> bool {
+        matches!(self, Self::OpenTicket { .. } | Self::Reserve { most: 1.., .. })
     }
 
     /// Returns true if a stream may begin without the reply.
@@ -311,7 +318,11 @@ impl Question {
 
     /// Returns true if places of limits are reserved.
     pub(crate) fn reserves(&self) -> bool {
-        matches!(self, Self::Admit { .. } | Self::Call { call: Call::Reserve { .. }, .. })
+        match self {
+            Self::Admit { .. } => true,
+            Self::Call { call, .. } => call.reserves(),
+            _ => false,
+        }
     }
 
     /// Returns true if the answer depends on what is evicted.
@@ -364,7 +375,9 @@ impl Hub {
                 Call::LastId => Reply::Id(self.epoch.event_id(self.logs.last_seq).into()),
                 Call::Oldest { channel } => Reply::Oldest(self.oldest(&channel, now)),
                 Call::ReadLog { channel, range } => Reply::Log(self.log_page(&channel, range)),
-                Call::Reserve { label, most } => Reply::Number(self.reserve(&label, most, now).into()),
+                Call::Reserve { label, most, asked_at } => {
+                    Reply::Number(self.reserve(&label, most, asked_at, now).into())
+                }
                 _ => Reply::Done, // the hub is not asked
             },
             Question::TakeEvictions => return Answer::Evictions(self.take_evictions()),
@@ -373,7 +386,7 @@ impl Hub {
                 Reply::Done
             }
             Question::Admit { ticket, counts_refusal } => {
-                let is_accepted = self.readers.reserve_all(&ticket.limits, now);
+                let is_accepted = self.readers.reserve_all(&ticket, now);
                 if is_accepted || counts_refusal {
                     let outcome = if is_accepted { TicketOutcome::Accepted } else { TicketOutcome::Limited };
                     self.count_ticket(outcome);

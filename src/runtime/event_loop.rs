@@ -449,7 +449,7 @@ mod tests {
         event_loop.reactor.flush(Instant::now());
         drop(client);
         std::thread::scope(|scope| {
-            let call = Call::Reserve { label, most: 1 };
+            let call = Call::Reserve { label, most: 1, asked_at: 1 };
             let question = Question::Call { call, at: 0 };
             let asked = scope.spawn(|| handle.ask(0, question, Duration::from_secs(60)));
             while !asked.is_finished() {

@@ -122,9 +122,9 @@ impl ReactorHub {
     }
 
     /// Gives the places back that were reserved for a stream which has ended before it was subscribed.
-    pub fn free_places(&self, labels: Vec<Box<[u8]>>) {
+    pub fn free_places(&self, labels: Vec<Box<[u8]>>, asked_at: u64) {
         for label in labels {
-            self.tell(Question::Call { call: Call::Reserve { label, most: 0 }, at: 0 });
+            self.tell(Question::Call { call: Call::Reserve { label, most: 0, asked_at }, at: 0 });
         }
     }
 

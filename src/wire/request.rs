@@ -88,6 +88,9 @@ messages! {
         9 Call {
             /// The request; 0 if no response is wanted.
             request: u64,
+            /// The time of the system's monotonic clock from which nobody waits for the reply, so that the hub does nothing; 0
+            /// if the hub is to carry the call out however late that is.
+            until: u64,
             /// The call.
             call: Cow<'a, Call>,
         },
@@ -132,7 +135,7 @@ impl Request<'_> {
     /// Returns the request and the number of a call that this version does not know: that of a later build.
     pub fn unknown_call(frame: Frame<'_>) -> Option<(u64, u8)> {
         let mut reader = Some(Reader(frame.message)).filter(|_| frame.kind == CALL)?;
-        let (request, call) = <(u64, u8)>::read(&mut reader).ok()?;
+        let (request, (_, call)) = <(u64, (u64, u8))>::read(&mut reader).ok()?;
         Some((request, call)).filter(|_| !Call::NUMBERS.contains(&call))
     }
 }

@@ -235,13 +235,15 @@ unsafe extern "C" fn esx_hub_call(
                 let (sealed, binding) = (given.octets().into(), given.octets().into());
                 let opened = hub.call(Call::OpenTicket { sealed, binding })?.admitted()?;
                 let texts = opened.map(|opened| {
-                    let texts = vec![opened.owner.as_bytes().into(), codec::encode(&opened)];
+                    let asked_at = opened.asked_at().to_string().into_bytes();
+                    let texts = vec![opened.owner.as_bytes().into(), codec::encode(&opened), asked_at];
                     texts.into_iter().chain(opened.limits.into_iter().map(|limit| limit.label.into_vec()))
                 });
                 Answer::of_bytes(texts.into_iter().flatten())
             }
             b"reserve" => {
-                let call = Call::Reserve { label: given.bytes().into(), most: given.number() };
+                let label = given.bytes().into();
+                let call = Call::Reserve { label, most: given.number(), asked_at: given.number() };
                 Answer::of_truth(hub.call(call)?.number()? > 0)
             }
             b"seal_ticket" => {

@@ -70,6 +70,17 @@ for my $kind ('in one process', 'named') {
         }
     };
 
+    subtest "$kind: a stream whose subscription fails" => sub {
+        my $one = Test::EventSource->new(app => $hub->to_app(%app, max_streams_per => [sub { return 'tim' }, 1]));
+        {
+            no warnings 'redefine';
+            local *EventSource::Hub::subscribe_groups = sub { die "no memory\n" };
+            is $status->($one, '/'), 200, 'begins, and ends';
+        }
+        is $status->($one, '/'), 200, 'its place is free';
+        is $status->($one, '/'), 429, 'for one other';
+    };
+
     subtest "$kind: nodes" => sub {
         my %option  = (max_streams_per => [sub { return 'node' }, 1], origins => '*');
         my $nodes   = Plack::App::EventSource::PubSub->new(hub => $hub, %option);

@@ -7,7 +7,7 @@ use crate::peers::{End, Peer, Peers};
 use crate::served_hub::ServedHub;
 use crate::stored_hub::{not_begun, EndedCount, Published, Requester};
 use crate::streams::{Opener, ServedStream, Streams};
-use eventsource_xs::hub::{Answer, EndRequest, Publication, Question, SubscribeRequest};
+use eventsource_xs::hub::{Access, Answer, EndRequest, Publication, Question, SubscribeRequest};
 use eventsource_xs::runtime::{self, Begun};
 use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{
@@ -53,7 +53,15 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
         Request::Subscribe { request, stream, subscription } => {
             let id = peer.streams.get(&stream).copied();
             let checked = hub.as_ref().map_or(Ok(()), |hub| hub.check(&subscription.presence, peer.show_channel));
-            let subscribed = checked.and_then(|()| subscribe(hub, operator, streams, id, subscription, now));
+            let subscribed = match checked {
+                Ok(()) => subscribe(hub, operator, streams, id, subscription, now),
+                Err(refusal) => {
+                    let handle = hub.as_ref().and_then(|hub| hub.handle());
+                    let Access { asked_at, .. } = subscription.access;
+                    handle.into_iter().for_each(|hub| hub.free_places(subscription.access.counted_labels(), asked_at));
+                    Err(refusal)
+                }
+            };
             peer.reply(request, subscribed.map(|_| Reply::Done));
             Ok(())
         }
@@ -62,7 +70,11 @@ pub(super) fn carry_out(server: &mut Server, from: u64, frame: Frame<'_>, now: I
             with_stream(peer, streams, stream, |stream| stream.end(reason, discards))
         }
         Request::Release { stream } => release(peer, streams, stream),
-        Request::Call { request, call } => {
+        Request::Call { request, until, .. } if until > 0 && until <= runtime::monotonic() => {
+            peer.reply(request, Err(Failure::new(ErrorCode::Timeout, None, "nobody waits for the reply")));
+            Ok(())
+        }
+        Request::Call { request, call, .. } => {
             let requester = Requester { peer: from, request, bytes: 0, since: None };
             carry_out_call(server, requester, call.into_owned(), now);
             Ok(())
@@ -241,10 +253,10 @@ fn subscribe(
         stream.into_iter().for_each(|stream| stream.handle.end_with_retry()); // the store begins again
         return Ok(false);
     };
-    let places = subscription.access.counted_labels();
+    let (places, asked_at) = (subscription.access.counted_labels(), subscription.access.asked_at);
     let subscribed = stream.map_or(Ok(false), |stream| stream.handle.subscribe(hub, subscription, max_topics));
     if !matches!(subscribed, Ok(true)) {
-        hub.free_places(places);
+        hub.free_places(places, asked_at);
     }
     subscribed
 }

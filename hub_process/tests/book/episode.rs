@@ -344,7 +344,7 @@ impl Episode {
         self.act(worker, move |worker| {
             let (asked, asked_at) = (Instant::now(), monotonic());
             // As EventSource::XS::Hub::App does, before the response begins.
-            if role.limit.is_some_and(|limit| !worker.reserve(limit, MOST)) {
+            if role.limit.is_some_and(|limit| !worker.reserve(limit, MOST, asked_at)) {
                 return;
             }
             let opening = OpenOptions {
@@ -381,7 +381,7 @@ impl Episode {
             }
             let subscribed = worker.hub.subscribe(&mut handle, request, role.limit.is_some());
             if let (Ok(Subscribed::Ended), Some(limit)) = (&subscribed, role.limit) {
-                worker.reserve(limit, 0);
+                worker.reserve(limit, 0, asked_at);
             }
             match subscribed {
                 Ok(_) if returns_later => {}

@@ -164,8 +164,9 @@ impl Episode {
 
 /// Asks for a place of a limit, and gives it back.
 fn has_place(hub: &mut CallConnection, limit: &str) -> bool {
-    let mut reserve =
-        |most| hub.make(&Call::Reserve { label: limit.as_bytes().into(), most }).expect("a reply").number();
+    let mut reserve = |most| {
+        hub.make(&Call::Reserve { label: limit.as_bytes().into(), most, asked_at: 1 }).expect("a reply").number()
+    };
     let has_place = reserve(MOST).expect("a number") > 0;
     if has_place {
         reserve(0).expect("a number");

@@ -669,16 +669,10 @@ fn free_places_are_given(trace: &Trace, broken: &mut Vec<Broken>) {
             *open.entry(limit).or_default() += 1;
         }
     }
-    // A worker that has lost its hub leaves a reservation behind. One that the hub has not answered in time subscribes without
-    // the answer, and the hub reserves perhaps afterwards. Both expire after ten seconds.
+    // A worker that has lost its hub leaves a reservation behind, which expires after ten seconds.
     let may_expire = |change: &Change| matches!(change, Change::Died | Change::Cut);
     if trace.changes.iter().any(|(_, _, change)| may_expire(change)) {
         return;
-    }
-    let is_upgrade = |change: &Change| matches!(change, Change::Upgraded | Change::NotUpgraded);
-    let is_late = |of: &&Stream| of.asked.is_none_or(|(from, to)| trace.has_change(from, to, is_upgrade));
-    for limit in trace.streams.values().filter(is_late).filter_map(|of| of.limit) {
-        open.remove(limit);
     }
     for (limit, open) in open {
         if trace.rest.free.contains(&limit) != (open < MOST) {

@@ -57,8 +57,8 @@ impl Worker {
     }
 
     /// Asks for a place of a limit; if none is allowed, gives one back. A hub that does not answer lets the stream begin.
-    pub fn reserve(&self, limit: &str, most: usize) -> bool {
-        let reply = self.hub.call(Call::Reserve { label: limit.as_bytes().into(), most });
+    pub fn reserve(&self, limit: &str, most: usize, asked_at: u64) -> bool {
+        let reply = self.hub.call(Call::Reserve { label: limit.as_bytes().into(), most, asked_at });
         reply.and_then(|reply| reply.number()).map_or(true, |number| number > 0)
     }
 }

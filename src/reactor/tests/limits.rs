@@ -7,7 +7,11 @@ use crate::hub::{Access, Call, Reply, SubscribeRequest, RESERVED};
 const KEY: &[u8] = b"\0=key";
 
 fn may_begin(world: &mut World, most: usize) -> bool {
-    world.call(HUB, Call::Reserve { label: KEY.into(), most }, 0) == Reply::Number(1)
+    may_begin_at(world, most, 0)
+}
+
+fn may_begin_at(world: &mut World, most: usize, asked_at: u64) -> bool {
+    world.call(HUB, Call::Reserve { label: KEY.into(), most, asked_at }, 0) == Reply::Number(1)
 }
 
 fn begin(world: &mut World) -> usize {
@@ -66,11 +70,28 @@ fn a_stream_that_has_ended_before_it_subscribes_gives_its_place_back() {
 }
 
 #[test]
+fn a_stream_neither_takes_nor_gives_back_the_place_of_another_one() {
+    for subscribes in [false, true] {
+        let mut world = with_history(10);
+        assert!(may_begin_at(&mut world, 2, 1));
+        match subscribes {
+            // It begins without the answer.
+            true => drop(begin(&mut world)),
+            false => drop(may_begin_at(&mut world, 0, 2)),
+        }
+        assert_eq!(may_begin_at(&mut world, 2, 3), !subscribes);
+        may_begin_at(&mut world, 0, 1);
+        assert!(may_begin_at(&mut world, 2, 4), "the place of the first is free");
+        assert!(!may_begin_at(&mut world, 2, 5));
+    }
+}
+
+#[test]
 fn thousands_of_keys_that_come_and_go_leave_nothing() {
     let mut world = with_history(10);
     let reserve = |world: &mut World, number: u32, kind: &str| {
         let label: Box<[u8]> = format!("\0={kind}{number}").into_bytes().into();
-        assert_eq!(world.call(HUB, Call::Reserve { label: label.clone(), most: 1 }, 0), Reply::Number(1));
+        assert_eq!(world.call(HUB, Call::Reserve { label: label.clone(), most: 1, asked_at: 0 }, 0), Reply::Number(1));
         label
     };
     for number in 0..3000 {

@@ -113,7 +113,7 @@ impl Hub {
                 let request = |request| Request::Publish { request, publication };
                 match act {
                     Act::Send => named.0.queue_unawaited(request)?,
-                    Act::Wait => published(&named.0.ask(false, request)?.id()?),
+                    Act::Wait => published(&named.0.ask(false, |number, _| request(number))?.id()?),
                     Act::Check => request(0).encode(&mut Vec::new())?, // it is not too large
                 }
                 Ok(())

@@ -18,7 +18,7 @@ use crate::runtime::process::{check_shutdown, lock_process};
 use crate::runtime::reactor_handle::ReactorHandle;
 use crate::runtime::StreamHandle;
 use crate::stream::after;
-use crate::sys::thread;
+use crate::sys::{clock, thread};
 use crate::wire::{Call, Reply, Request};
 use crate::{ErrorCode, Failure};
 use std::borrow::Cow;
@@ -178,22 +178,28 @@ impl RemoteHub {
 
     /// Makes a request, and waits for its reply. Connects anew, until the timeout, if it was not carried out. A request without
     /// which a stream may begin waits for a short time only (`is_soon`), and not for a hub process that is known to be away.
-    pub(super) fn ask<'a>(&self, is_soon: bool, request: impl Fn(u64) -> Request<'a>) -> Result<Reply, Unanswered> {
+    /// The request is made with its number, and with the time of the system's monotonic clock until which it waits.
+    pub(super) fn ask<'a>(
+        &self,
+        is_soon: bool,
+        request: impl Fn(u64, u64) -> Request<'a>,
+    ) -> Result<Reply, Unanswered> {
         let timeout = self.start.timeout.min(if is_soon { MAY_BEGIN } else { Duration::MAX });
+        let until = clock::monotonic().saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
         let deadline = after(Instant::now(), timeout);
         loop {
             let connected = if is_soon { self.connected_soon(deadline) } else { self.connected(deadline) };
             let RemoteRegistration { reactor, connection, .. } = connected?;
             let mark = mark(&reactor, &connection, if is_soon { Instant::now() } else { deadline })?;
             let worker = connection.worker().ok_or_else(|| self.lost())?;
-            let asked = connection.calls.call(&self.address, worker, mark, deadline, &request);
+            let asked = connection.calls.call(&self.address, worker, mark, deadline, |number| request(number, until));
             let left = deadline.saturating_duration_since(Instant::now());
             match asked {
                 Err(Unanswered::Unsent(_) | Unanswered::Late(_)) if is_soon && left.is_zero() => {
                     // The response says when it is back.
                     let request = connection.next_request();
                     let call = Cow::Owned(Call::Describe);
-                    queue(&reactor, &connection, request, &Request::Call { request, call })?;
+                    queue(&reactor, &connection, request, &Request::Call { request, until: 0, call })?;
                     reactor.send_link(LinkCommand::Await { connection: Arc::clone(&connection), request });
                 }
                 Err(Unanswered::Unsent(_) | Unanswered::Lost) => {
@@ -229,9 +235,12 @@ impl RemoteHub {
     /// Makes a call, and waits for the reply. If the hub process does not answer whether a stream may begin, it may by its
     /// label, but not with its ticket.
     pub(super) fn call(&self, call: &Call) -> Result<Reply, Failure> {
-        let request = |request| Request::Call { request, call: Cow::Borrowed(call) };
+        let request = |request, until| {
+            let until = if call.reserves() { until } else { 0 };
+            Request::Call { request, until, call: Cow::Borrowed(call) }
+        };
         if *call == Call::CountRefusedOrigin {
-            self.send_if_there(&request(0)); // the client does not wait for it
+            self.send_if_there(&request(0, 0)); // the client does not wait for it
             return Ok(Reply::Done);
         }
         match (call, self.ask(call.is_optional(), request)) {

@@ -88,7 +88,7 @@ sub run_handler {
         1;
     };
     my $error = $@;
-    $places->leave_to_hub if $places && ($is_subscribed || !$handled);
+    $places->leave_to_hub if $places && $is_subscribed;
     if (!$handled) {
         my $is_own = $$ == $process;
         my $name   = $self->hub->{name};
@@ -137,7 +137,7 @@ sub _beginning {
 # The response if the application decides.
 sub _asked_response {
     my ($self, $env) = @_;
-    my $asked_at = delete $env->{$ASKED};
+    my $asked_at = delete $env->{$ASKED} // $self->hub->clock;
     my @channels = $self->channels->($env);
     return $channels[0] if @channels == 1 && EventSource::XS::Response->is_response($channels[0]);
     return EventSource::XS::Response->text(404, 'There is no such stream') if !@channels;
@@ -221,15 +221,14 @@ sub _is_drop_in { return !!0 }
 sub _reserve {
     my ($self, $env, $groups) = @_;
     my @limits = ([$self->max_streams_per], map { [$_->{option}{max_streams_per}, @{$_->{topics}}] } @$groups);
-    my $places = EventSource::XS::Hub::Places->new($self->hub);
+    my $places = EventSource::XS::Hub::Places->new($self->hub, $env->{$ACCESS}{asked_at});
     my (@reserved, %has_place);
     for (grep { defined $_->[0] } @limits) {
         my ($given, @topics) = @$_;
         my $limit = $self->check_at_request(sub { EventSource::XS::Hub::Limit->of($given) });
         my $label = $self->check_at_request(sub { $limit->label_of($env, @topics) });
         next                   if !defined $label || $has_place{$label}++;
-        return $limit->refusal if !$limit->may_begin($self->hub, $label);
-        $places->add($label);
+        return $limit->refusal if !$places->add($limit, $label);
         push @reserved, [$limit, $label];
     }
     return ($places, @reserved);
@@ -238,14 +237,14 @@ sub _reserve {
 # The application is not asked. A stream is given no ticket by a ticket: what the application has said ends with the first one.
 sub _response_by_ticket {
     my ($self, $env, $opened)    = @_;
-    my ($owner, $bytes, @labels) = @$opened;
+    my ($owner, $bytes, @places) = @$opened;
     my $preference = EventSource::XS::Request->preference($env);
     my @owner      = length $owner ? ('EventSource-Owner' => $owner) : ();
     ($env->{'eventsource.head'}) = _head($preference, @owner) if @owner || $preference;
     $env->{$TICKET} = {bytes => $bytes, poll => $preference && $preference->is_poll && $preference};
-    my $places   = EventSource::XS::Hub::Places->new($self->hub, @labels);
+    my $places   = EventSource::XS::Hub::Places->new($self->hub, @places);
     my $response = $self->SUPER::stream_response($env);
-    return @labels ? _with_places($response, $env, $places) : $response;
+    return @places > 1 ? _with_places($response, $env, $places) : $response;
 }
 
 # Returns what a ticket is bound to: it does not open if the application is deployed with others.

@@ -57,11 +57,12 @@ sub label_of {
     return length $bytes <= $MAX_KEY_BYTES ? "$OF_KEY$key" : $OF_HASH . sha256_hex($bytes);
 }
 
-# Return true if one more stream with this label may begin. It then has a place (EventSource::XS::Hub::Places). If the
-# hub process cannot be asked, it may begin: the hub counts it when it subscribes.
+# Return true if one more stream with this label, which was asked for at a time, may begin. It then has a place
+# (EventSource::XS::Hub::Places). If the hub process cannot be asked, it may begin: the hub counts it when it subscribes.
 sub may_begin {
-    my ($self, $hub, $label) = @_;
-    return EventSource::Error->attempt(sub { $hub->_call('reserve', $label, $self->{most}) ? 1 : 0 }) // !!1;
+    my ($self, $hub, $asked_at, $label) = @_;
+    my $reserve = sub { $hub->_call('reserve', $label, $self->{most}, $asked_at) ? 1 : 0 };
+    return EventSource::Error->attempt($reserve) // !!1;
 }
 
 sub refusal {

@@ -130,7 +130,7 @@ impl CallConnection {
 
     /// Makes a call, and waits for the reply. Errors are those of [`ask`](Self::ask).
     pub fn call(&mut self, call: &Call) -> Result<Reply, Failure> {
-        self.ask(|request| Request::Call { request, call: Cow::Borrowed(call) })
+        self.ask(|request| Request::Call { request, until: 0, call: Cow::Borrowed(call) })
     }
 
     /// Makes a request, and waits for the reply. Fails with `Unavailable` if it was not carried out, `Unknown` if that is not
@@ -143,7 +143,7 @@ impl CallConnection {
     /// of [`ask`](Self::ask).
     pub fn back_up(&mut self, path: &[u8]) -> Result<(), Failure> {
         let (request, call) = (self.next_request(), Cow::Owned(Call::BackUp { path: path.into() }));
-        self.send(&Request::Call { request, call }, None)?;
+        self.send(&Request::Call { request, until: 0, call }, None)?;
         self.pending.push_back(Begun { request, response: None });
         while !self.pending.is_empty() {
             match self.take_response() {
