@@ -122,7 +122,8 @@ impl Room {
         let (socket, client) = tcp();
         let open = Open::new(self.streams, Settings { retry, ..stream_settings() }, b"");
         self.worker.open(open, socket.as_fd()).expect("a connection");
-        let access = Access { labels: vec![b"label"[..].into()], ..Access::default() };
+        let labels = vec![b"label"[..].into(), b"\0=limit"[..].into()];
+        let access = Access { labels, ..Access::default() };
         let subscription = SubscribeRequest { presence, access, ..topics(channel, None) };
         self.worker.subscribe(self.streams, subscription).expect("a stream");
         client
@@ -138,6 +139,14 @@ impl Room {
     fn finish_all(&mut self) -> usize {
         let end = EndRequest { labels: vec![b"label"[..].into()], topics: Vec::new(), finishes: true };
         self.worker.make(&Call::EndStreams(end)).and_then(|reply| reply.size()).expect("a number")
+    }
+
+    /// Returns true if one more stream may begin, of so many, and reserves no place for it.
+    fn has_place(&mut self, most: usize) -> bool {
+        let reserve = |most| Call::Reserve { label: b"\0=limit"[..].into(), most, asked_at: 1 };
+        let reply = self.worker.make(&reserve(most)).and_then(|reply| reply.number()).expect("a number");
+        self.worker.make(&reserve(0)).expect("a reply");
+        reply == 1
     }
 
     fn members(&mut self) -> Vec<String> {
@@ -364,6 +373,7 @@ fn a_slow_stream_that_the_application_has_ended_is_sent_its_rest_after_upgrades_
         room.scene.upgrade();
         room.scene.upgrade();
         assert_eq!(room.members(), ["closed", "finished"], "their streams are not over");
+        assert!(!room.has_place(4) && room.has_place(5), "they are counted");
         for (clients, is_finished) in clients.iter_mut().zip([true, false]) {
             let text = read_to_end(&mut clients[0]);
             assert_eq!((text.contains("retry: "), text.contains("event: finish\n")), (false, is_finished));
@@ -373,6 +383,7 @@ fn a_slow_stream_that_the_application_has_ended_is_sent_its_rest_after_upgrades_
         }
         drop(clients);
         eventually("all have left", || room.members().is_empty());
+        eventually("they are counted no longer", || room.has_place(1));
         let mut told = room.told();
         told.sort_unstable();
         assert_eq!(told, ["leave closed", "leave finished"]);

@@ -170,6 +170,15 @@ pub enum Command {
         /// The time.
         within: Duration,
     },
+    /// Counts a stream that another program has handed over while it was ending.
+    CountStream {
+        /// The hub.
+        hub: HubId,
+        /// The stream.
+        stream: StreamId,
+        /// The labels by which it is counted.
+        labels: Vec<Box<[u8]>>,
+    },
     /// Begins or ends the drain of a hub: it accepts no streams, or accepts streams again. Those that it has stay, or still
     /// end.
     SetDraining {

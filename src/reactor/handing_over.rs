@@ -41,7 +41,12 @@ pub enum Continuation {
         drained_at: Option<Instant>,
     },
     /// It is ending, and ends when its client was sent the rest.
-    Ending(StreamEnd),
+    Ending {
+        /// The end.
+        end: StreamEnd,
+        /// The labels by which it is counted until then.
+        labels: Vec<Box<[u8]>>,
+    },
     /// It ends now.
     Cut(StreamEnd),
 }
@@ -114,7 +119,7 @@ impl<I: Io> Reactor<I> {
         open.sort_unstable_by_key(|id| u64::from(*id));
         for id in open {
             let subscription = if may_continue { self.handed_subscription(id, now) } else { None };
-            let Self { records, answers, alone, drained, .. } = self;
+            let Self { hubs, records, answers, alone, drained, .. } = self;
             let record = some_or!(&mut records[id.slot as usize], continue);
             Buffering { stream: &mut record.stream, id, answers }.encode_buffered(alone);
             let (settings, body) = (*record.stream.settings(), *record.stream.body());
@@ -124,7 +129,11 @@ impl<I: Io> Reactor<I> {
                     if record.owes_end {
                         unsent.extend_from_slice(&record.stream.end_of_response());
                     }
-                    (unsent, if may_continue { Continuation::Ending(end) } else { Continuation::Cut(end) })
+                    let continuation = match may_continue {
+                        true => Continuation::Ending { end, labels: hubs.counted_labels_of(id) },
+                        false => Continuation::Cut(end),
+                    };
+                    (unsent, continuation)
                 }
                 (None, Some(subscription)) => {
                     let drained_at = drained.get(&id);
@@ -135,6 +144,13 @@ impl<I: Io> Reactor<I> {
             if let Some(socket) = &record.socket {
                 each(id, Handed { socket, settings, unsent, body }, continuation);
             }
+        }
+    }
+
+    /// Counts a stream by its labels, unless it has ended.
+    pub(super) fn count_stream(&mut self, hub: HubId, stream: StreamId, labels: &[Box<[u8]>]) {
+        if self.record(stream).map_or(false, |record| !record.has_ended) {
+            self.hubs.change(hub, |hub| hub.readers.count_stream(stream, labels));
         }
     }
 

@@ -199,6 +199,7 @@ impl<I: Io> Reactor<I> {
             Command::CountTicket { hub, outcome } => self.hubs.change(hub, |hub| hub.count_ticket(outcome)),
             Command::Drain { hub, within } => self.drain(hub, within, now),
             Command::DrainStream { stream, within } => self.drain_stream(stream, after(now, within)),
+            Command::CountStream { hub, stream, labels } => self.count_stream(hub, stream, &labels),
             Command::SetDraining { hub, is_draining } => drop(self.hubs.set_draining(hub, is_draining)),
             Command::CloseHub { hub } => self.close_hub(hub),
             Command::ShutDown { within } => self.shut_down(within, now),
@@ -423,6 +424,11 @@ impl Hubs {
     /// Forgets the labels and the age of a stream that is no longer here.
     pub(super) fn unmark(&mut self, stream: StreamId) {
         self.iter_mut().for_each(|hub| hub.readers.remove_stream(stream));
+    }
+
+    /// Returns the labels by which a stream is counted.
+    pub(super) fn counted_labels_of(&self, stream: StreamId) -> Vec<Box<[u8]>> {
+        self.0.values().flat_map(|state| state.hub.readers.counted_labels_of(stream)).collect()
     }
 
     /// Refuses new subscribers from here on, or accepts them again. Returns false if the hub does not exist.

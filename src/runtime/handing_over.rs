@@ -98,7 +98,7 @@ mod tests {
         for bytes in [5, MAX_FRAME_BYTES] {
             let unsent = vec![b'x'; bytes];
             let handed = Handed { socket: &socket, settings, unsent, body: Body::default() };
-            file.add_stream(StreamId { slot: 0, serial: 1 }, handed, Continuation::Ending(end));
+            file.add_stream(StreamId { slot: 0, serial: 1 }, handed, Continuation::Ending { end, labels: Vec::new() });
         }
         assert_eq!(file.streams, (1, 1));
         let (file, _) = file.finish().expect("a file");

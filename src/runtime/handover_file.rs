@@ -123,7 +123,7 @@ impl HandoverFile {
                 let drained_in = drained_at.map(|at| at.saturating_duration_since(self.at));
                 (ENDED_BY_UPGRADE, Some(Handover::Stream { descriptor, open, subscription, drained_in }))
             }
-            Continuation::Ending(end) => (end, Some(Handover::Ending { descriptor, open, end })),
+            Continuation::Ending { end, labels } => (end, Some(Handover::Ending { descriptor, open, end, labels })),
             Continuation::Cut(end) => (end, None),
         };
         if message.map_or(false, |message| message.encode(&mut self.bytes).is_ok()) {

@@ -179,6 +179,8 @@ messages! {
             open: Open<'a>,
             /// The end.
             end: StreamEnd,
+            /// The labels by which it is counted until then.
+            labels: Vec<Box<[u8]>>,
         },
         /// How long a stream was silent, and its client has taken nothing.
         68 Liveness {

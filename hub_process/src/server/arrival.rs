@@ -67,7 +67,7 @@ struct Known {
 /// A stream that continues.
 enum Continues {
     Subscribed(SubscribeRequest),
-    Ending(StreamEnd),
+    Ending(StreamEnd, Vec<Box<[u8]>>),
 }
 
 /// Returns the process that has handed over.
@@ -182,9 +182,10 @@ impl Server {
                         }
                     }
                 }
-                Handover::Ending { descriptor, ref open, end } => {
+                Handover::Ending { descriptor, ref open, end, ref labels } => {
                     let mut stream = known.remove(&open.stream).unwrap_or_default();
-                    if self.resume_stream(descriptor, open, Continues::Ending(end), &mut stream, at, now).is_err() {
+                    let continues = Continues::Ending(end, labels.clone());
+                    if self.resume_stream(descriptor, open, continues, &mut stream, at, now).is_err() {
                         stream.end = Some(end);
                         known.insert(open.stream, stream);
                     }
@@ -246,7 +247,10 @@ impl Server {
                 }
                 requests::subscribe_or_end(self, id, subscription, now)
             }
-            Continues::Ending(StreamEnd { reason, is_by_application }) => {
+            Continues::Ending(StreamEnd { reason, is_by_application }, labels) => {
+                if let Some(hub) = self.current.handle().filter(|_| !labels.is_empty()) {
+                    hub.count_stream(stream_id, labels);
+                }
                 let ending = Ending::HandedOver { is_by_application };
                 self.streams.get_mut(id).into_iter().for_each(|stream| stream.handle.end(reason, ending));
                 true

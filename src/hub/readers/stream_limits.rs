@@ -19,7 +19,7 @@
 
 use super::{is_counted, Readers, MAX_LABEL_BYTES};
 use crate::hub::{Access, Hub, SubscribeRequest, Ticket};
-use crate::stream::after;
+use crate::stream::{after, StreamId};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -116,6 +116,18 @@ impl Readers {
             limits[..granted].iter().for_each(|limit| self.reservations.take(&limit.label, asked_at));
         }
         granted == limits.len()
+    }
+
+    /// Returns the labels by which a stream is counted.
+    pub fn counted_labels_of(&self, stream: StreamId) -> Vec<Box<[u8]>> {
+        let (mut labels, _) = self.labels_of(stream);
+        labels.retain(|label| is_counted(label));
+        labels
+    }
+
+    /// Counts a stream without a subscription.
+    pub fn count_stream(&mut self, stream: StreamId, labels: &[Box<[u8]>]) {
+        self.labels.add(stream, labels, None);
     }
 
     /// Takes the reservations of a stream that subscribes, or that has ended before.

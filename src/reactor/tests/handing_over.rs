@@ -20,7 +20,7 @@ fn handed_over(world: &mut World, may_continue: bool) -> Vec<Result<SubscribeReq
     world.reactor.hand_over(may_continue, world.now, |_, handed, continuation| {
         all.push(match continuation {
             Continuation::Subscribed { subscription, .. } => Ok(subscription),
-            Continuation::Ending(_) => panic!("it is ending"),
+            Continuation::Ending { .. } => panic!("it is ending"),
             Continuation::Cut(_) => Err(handed.unsent),
         })
     });
@@ -155,7 +155,7 @@ fn a_stream_that_is_ending_continues_with_its_rest_and_ends_for_the_same_reason(
             let expected = StreamEnd { reason, is_by_application: reason == Reason::Application };
             world.reactor.hand_over(may_continue, world.now, |_, handed, continuation| {
                 match continuation {
-                    Continuation::Ending(end) => assert_eq!((end, may_continue), (expected, true)),
+                    Continuation::Ending { end, .. } => assert_eq!((end, may_continue), (expected, true)),
                     Continuation::Cut(end) => assert_eq!((end, may_continue), (expected, false)),
                     Continuation::Subscribed { .. } => panic!("it is ending"),
                 }

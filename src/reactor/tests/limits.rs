@@ -87,6 +87,25 @@ fn a_stream_neither_takes_nor_gives_back_the_place_of_another_one() {
 }
 
 #[test]
+fn a_stream_that_was_ending_before_an_upgrade_is_counted_until_it_has_ended() {
+    let mut world = with_history(10);
+    let stream = world.open(settings(), "the rest");
+    world.client(stream).default_send = Some(Err(libc::EAGAIN));
+    world.run_until_idle();
+    let count =
+        |world: &World| Command::CountStream { hub: HUB, stream: world.records[stream].id, labels: vec![KEY.into()] };
+    world.apply(count(&world));
+    world.end(stream, Reason::Application, Ending::HandedOver { is_by_application: true });
+    world.run_until_idle();
+    assert!(!may_begin(&mut world, 1));
+    world.client(stream).default_send = None;
+    world.writable(stream);
+    world.run_until_idle();
+    world.apply(count(&world)); // it has ended meanwhile
+    assert!(may_begin(&mut world, 1));
+}
+
+#[test]
 fn thousands_of_keys_that_come_and_go_leave_nothing() {
     let mut world = with_history(10);
     let reserve = |world: &mut World, number: u32, kind: &str| {

@@ -7,9 +7,10 @@ use crate::hub::{
     Access, Call, EndRequests, EndedPoll, Epoch, History, Members, Question, Sequence, SequencedEvent, Settings,
     SubscribeRequest,
 };
+use crate::reactor::Command;
 use crate::runtime::handover_file::{HandedOver, HandoverFile};
 use crate::runtime::reactor_handle::ReactorHandle;
-use crate::stream::after;
+use crate::stream::{after, StreamId};
 use crate::sys::clock::moment_of;
 use crate::ticket::TicketKeys;
 use crate::wire::Handover;
@@ -85,6 +86,11 @@ impl OwnHub {
 }
 
 impl ReactorHub {
+    /// Counts a stream by labels that was handed over while it was ending.
+    pub fn count_stream(&self, stream: StreamId, labels: Vec<Box<[u8]>>) {
+        self.reactor.send(Command::CountStream { hub: self.number, stream, labels });
+    }
+
     /// Has the hub remember the polls that were handed over at a time of the system's monotonic clock. Its history comes
     /// before.
     pub fn resume_polls(&self, handed: &[Handover<'_>], at: u64) {
