@@ -36,7 +36,7 @@ fn the_rules_of_the_manuals_hold_whatever_happens_to_the_process() {
     let first = number("EVENTSOURCE_XS_SEED", 1);
     for seed in first..first + number("EVENTSOURCE_XS_STEPS", 12) {
         println!("EVENTSOURCE_XS_SEED={seed}");
-        let mut episode = Episode::new(seed, Processes::new);
+        let mut episode = Episode::new(seed, Processes::begin);
         episode.run();
         episode.rest();
         episode.judge(seed);

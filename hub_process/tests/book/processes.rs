@@ -80,7 +80,7 @@ struct Upgrade {
 }
 
 impl Processes {
-    pub fn new(wanted: Wanted, trace: &Arc<Mutex<Trace>>) -> Box<dyn World> {
+    pub fn begin(wanted: Wanted, trace: &Arc<Mutex<Trace>>) -> Box<dyn World> {
         let scene = Scene::new();
         let settings = wanted.change(if wanted.stored { in_file(&scene) } else { settings() });
         drop(scene.client_with(settings.clone()));
