@@ -50,6 +50,7 @@
 
 #![deny(unsafe_code)]
 #![warn(missing_debug_implementations, missing_docs, unsafe_op_in_unsafe_fn)]
+#![cfg_attr(feature = "sim", allow(missing_docs, unused))] // a simulation makes some system calls itself
 
 /// The value of an `Option`, or what is there instead of it, such as `return`: the `let ... else` that Rust 1.63 lacks.
 macro_rules! some_or {
@@ -58,6 +59,22 @@ macro_rules! some_or {
             Some(value) => value,
             None => $otherwise,
         }
+    };
+}
+
+/// Statics of the process. In the simulation of `sim/` each simulated process has a copy of its own.
+#[cfg(not(feature = "sim"))]
+#[macro_export]
+macro_rules! per_process {
+    ($($(#[$about:meta])* $visible:vis static $name:ident: $type:ty = $value:expr;)+) => {
+        $($(#[$about])* $visible static $name: $type = $value;)+
+    };
+}
+#[cfg(feature = "sim")]
+#[macro_export]
+macro_rules! per_process {
+    ($($(#[$about:meta])* $visible:vis static $name:ident: $type:ty = $value:expr;)+) => {
+        $($(#[$about])* $visible static $name: $crate::sim::PerProcess<$type> = $crate::sim::PerProcess::new(|| $value);)+
     };
 }
 
@@ -124,3 +141,5 @@ mod xs;
 pub use error_code::{ErrorCode, Failure};
 #[cfg(target_os = "linux")]
 pub use runtime::remote;
+#[cfg(feature = "sim")]
+pub use sys::sim;

@@ -9,6 +9,7 @@ use eventsource_xs::remote::{self, Start};
 use eventsource_xs::runtime::HandedOver;
 use eventsource_xs::wire::{Handover, HANDOVER};
 use std::error::Error;
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::sync::Mutex;
@@ -38,7 +39,13 @@ pub fn check_state(version: u32) -> Result<(), Box<dyn Error>> {
     if version != HANDOVER {
         return Err(format!("this program reads states of version {HANDOVER}, not {version}").into());
     }
-    let file = HandedOver::read(io::stdin().as_fd().try_clone_to_owned()?.into())?;
+    read_state(io::stdin().as_fd().try_clone_to_owned()?.into())?;
+    print(&format!("{}{}", claim(version), protocol::version()))
+}
+
+/// Checks that this program reads what is handed over, and has room for it.
+pub fn read_state(handed: File) -> Result<(), Box<dyn Error>> {
+    let file = HandedOver::read(handed)?;
     let length = usize::try_from(file.size()?)?;
     if length > 0 {
         let handed = file.others();
@@ -51,7 +58,7 @@ pub fn check_state(version: u32) -> Result<(), Box<dyn Error>> {
         Vec::<u8>::new().try_reserve_exact(2 * length)?; // for the hub
         try_threads()?;
     }
-    print(&format!("{}{}", claim(version), protocol::version()))
+    Ok(())
 }
 
 /// Tries whether there is room for the threads of a hub process: it could not continue without them.

@@ -88,8 +88,15 @@ impl Program {
         format!("cannot run {}: {error}", self.path.display())
     }
 
+    /// Asks a program of the simulation.
+    #[cfg(feature = "sim")]
+    pub fn check(&self, handed: Option<&File>) -> Result<u16, String> {
+        eventsource_xs::sim::world().check(handed)
+    }
+
     /// Asks it whether it reads what this version hands over; with a file, whether it reads that. Returns the version of its
     /// protocol. Fails with the reason.
+    #[cfg(not(feature = "sim"))]
     pub fn check(&self, handed: Option<&File>) -> Result<u16, String> {
         let (program, failed) = (self.path.display(), |error: io::Error| self.cannot_run(&error));
         let mut said = memory_file("check").map_err(failed)?;

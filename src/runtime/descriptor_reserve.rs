@@ -7,18 +7,19 @@
 use crate::sys::descriptor;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// True if few descriptors were left at the last count.
-static IS_SHORT: AtomicBool = AtomicBool::new(false);
-/// The number of streams that may begin before descriptors are counted again.
-static STREAMS_UNTIL_COUNT: AtomicUsize = AtomicUsize::new(0);
+per_process! {
+    /// True if few descriptors were left at the last count.
+    static IS_SHORT: AtomicBool = AtomicBool::new(false);
+    /// The number of streams that may begin before descriptors are counted again.
+    static STREAMS_UNTIL_COUNT: AtomicUsize = AtomicUsize::new(0);
+    /// The limit of descriptors at the last count; 0 before.
+    static LIMIT: AtomicUsize = AtomicUsize::new(0);
+}
 
 /// Returns how many of `limit` descriptors stay free: an eighth, at most 128.
 fn size(limit: usize) -> usize {
     (limit / 8).min(128)
 }
-
-/// The limit of descriptors at the last count; 0 before.
-static LIMIT: AtomicUsize = AtomicUsize::new(0);
 
 /// Returns how many streams a process may hold by default, by the limit at the last count. The other descriptors are for
 /// accepting connections, for databases and files.

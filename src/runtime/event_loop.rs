@@ -17,6 +17,7 @@ use super::reactor_handle::{Pause, Queued, ReactorHandle, StreamParts};
 use super::remote::links::Links;
 use super::stats::add;
 use super::stream_state::WAKER_TOKEN;
+use super::wake::channel::receive;
 use super::wake::end_signal::EndSignal;
 use super::wake::waker::Rest;
 use crate::histogram::Scale;
@@ -85,7 +86,7 @@ impl EventLoop {
     /// Hands over what the reactor holds, and waits until it is to continue.
     fn pause(&mut self, Pause { mut file, hub, may_continue, stopped, has_more, done, resumed, .. }: Pause) {
         while stopped.send(()).is_ok() {
-            match has_more.recv() {
+            match receive(&has_more, None) {
                 Ok(true) => self.take_last_commands(),
                 Ok(false) => break,
                 Err(_) => return, // nobody hands over any more
@@ -103,7 +104,7 @@ impl EventLoop {
             });
         }
         if done.send(file).is_ok() {
-            let _ = resumed.recv(); // fails when the other end is dropped
+            let _ = receive(&resumed, None); // fails when the other end is dropped
         }
     }
 
@@ -122,6 +123,8 @@ impl EventLoop {
     pub(crate) fn run(mut self) {
         if let Err(cause) = catch_unwind(AssertUnwindSafe(|| self.run_turns())) {
             std::mem::forget(cause); // its own drop might panic again
+            #[cfg(feature = "sim")]
+            crate::sys::sim::world().end_if_killed();
         }
         if self.handle.is_lost() {
             return std::mem::forget(self);

@@ -11,8 +11,10 @@ use std::sync::{Mutex, MutexGuard};
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 /// The number of forks of this process and its ancestors.
 static FORKS: AtomicU32 = AtomicU32::new(0);
-/// Held by the reactor while it changes what a child would inherit, and during a fork.
-pub(super) static TURNS: TurnLock = TurnLock { next: Mutex::new(()), running: Mutex::new(()) };
+per_process! {
+    /// Held by the reactor while it changes what a child would inherit, and during a fork.
+    pub(super) static TURNS: TurnLock = TurnLock { next: Mutex::new(()), running: Mutex::new(()) };
+}
 
 /// Returns the generation of this process. A child's generation differs from its parent's.
 pub(crate) fn generation() -> u32 {

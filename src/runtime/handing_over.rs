@@ -10,6 +10,7 @@ use super::handover_file::HandoverFile;
 use super::process::{check_shutdown, lock_process};
 use super::reactor_handle::{Pause, Queued, ReactorHandle};
 use super::reactor_hub::{no_answer, ReactorHub};
+use super::wake::channel::receive;
 use crate::Failure;
 use crossbeam_channel::{bounded, Sender};
 use std::sync::Arc;
@@ -59,11 +60,11 @@ fn pause_reactor(
     reactor.send_queued(Queued::Pause(Box::new(pause)));
     let mut has_published = true;
     while has_published {
-        has_stopped.recv_timeout(PAUSE_TIMEOUT).map_err(|_| no_answer())?;
+        receive(&has_stopped, Some(PAUSE_TIMEOUT)).map_err(|_| no_answer())?;
         has_published = take_reports();
         more.send(has_published).map_err(|_| no_answer())?;
     }
-    let file = answer.recv_timeout(PAUSE_TIMEOUT).map_err(|_| no_answer())?;
+    let file = receive(&answer, Some(PAUSE_TIMEOUT)).map_err(|_| no_answer())?;
     Ok((*file, Paused { _resumes: resumes }))
 }
 

@@ -37,13 +37,15 @@ pub(crate) struct Process {
     pub(super) registrations: Registrations,
 }
 
-static PROCESS: Mutex<Process> = Mutex::new(Process { started: None, registrations: Registrations::new() });
-/// True if this process is ending. It is written with the lock of the process.
-static IS_SHUTTING_DOWN: AtomicBool = AtomicBool::new(false);
-/// Refused requests of pages of other origins.
-static REFUSED_ORIGINS: AtomicU64 = AtomicU64::new(0);
-/// The time for which the shutdown waits for streams, in milliseconds: the longest `linger` of any of them.
-static SHUTDOWN_TIME: AtomicU64 = AtomicU64::new(0);
+per_process! {
+    static PROCESS: Mutex<Process> = Mutex::new(Process { started: None, registrations: Registrations::new() });
+    /// True if this process is ending. It is written with the lock of the process.
+    static IS_SHUTTING_DOWN: AtomicBool = AtomicBool::new(false);
+    /// Refused requests of pages of other origins.
+    static REFUSED_ORIGINS: AtomicU64 = AtomicU64::new(0);
+    /// The time for which the shutdown waits for streams, in milliseconds: the longest `linger` of any of them.
+    static SHUTDOWN_TIME: AtomicU64 = AtomicU64::new(0);
+}
 
 /// Registers [`at_exit`] in the C library. Does so once, and not before a reactor starts: the function has to run before those
 /// of a server that embeds perl, which were registered when that server began.

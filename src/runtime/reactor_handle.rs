@@ -88,8 +88,10 @@ const LOST: &str = "EventSource::XS: this process has closed all descriptors, al
 /// The id of requests whose answers no thread waits for.
 pub(super) const UNAWAITED: u64 = 0;
 
-/// The number of the next request, in whichever reactor.
-static NEXT_REQUEST: AtomicU64 = AtomicU64::new(UNAWAITED + 1);
+per_process! {
+    /// The number of the next request, in whichever reactor.
+    static NEXT_REQUEST: AtomicU64 = AtomicU64::new(UNAWAITED + 1);
+}
 
 /// The one who waits for an answer.
 #[derive(Debug)]

@@ -10,9 +10,11 @@ use std::os::raw::c_int;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Mutex;
 
-/// The serial numbers given so far. A forked child continues the sequence, because it may keep the ids of its parent's
-/// streams.
-static SERIALS: AtomicU32 = AtomicU32::new(0);
+per_process! {
+    /// The serial numbers given so far. A forked child continues the sequence, because it may keep the ids of its parent's
+    /// streams.
+    static SERIALS: AtomicU32 = AtomicU32::new(0);
+}
 
 /// The number of the waker's descriptor in the epoll set. No stream has it, because [`next_serial`] never returns 0.
 pub(super) const WAKER_TOKEN: u64 = 0;

@@ -1,13 +1,19 @@
 //! The system's clocks.
 
+#[cfg(not(feature = "sim"))]
 use rustix::time::{clock_gettime, ClockId};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Returns the time of the monotonic clock, which all processes of the machine share, in nanoseconds since
 /// some moment before this process began; never 0.
 pub fn monotonic() -> u64 {
-    let time = clock_gettime(ClockId::Monotonic);
-    (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64).max(1)
+    #[cfg(feature = "sim")]
+    return super::sim::world().monotonic();
+    #[cfg(not(feature = "sim"))]
+    {
+        let time = clock_gettime(ClockId::Monotonic);
+        (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64).max(1)
+    }
 }
 
 /// Returns the time of the monotonic clock at a moment that has passed.

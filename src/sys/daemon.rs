@@ -98,6 +98,13 @@ pub fn open_program(path: &Path) -> io::Result<OwnedFd> {
 /// Continues this process as another program, whose first word is its name. Returns only if that fails; then nothing has
 /// changed. (The standard library's `exec` changes what SIGPIPE does, also if it fails.)
 pub fn execute(program: &Path, words: &[OsString]) -> io::Error {
+    #[cfg(feature = "sim")]
+    return super::sim::world().execute(words);
+    #[cfg(not(feature = "sim"))]
+    exec_in_place(program, words)
+}
+
+fn exec_in_place(program: &Path, words: &[OsString]) -> io::Error {
     let text = |text: &OsStr| CString::new(text.as_bytes()).map_err(io::Error::from);
     let words = words.iter().map(|word| text(word)).collect();
     let (program, words): (CString, Vec<CString>) = match (text(program.as_os_str()), words) {

@@ -1,5 +1,7 @@
 //! Readiness of many sockets, and a descriptor that wakes the thread that waits for them.
 
+#[cfg(feature = "sim")]
+use super::sim;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{eventfd, EventfdFlags, Timespec};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -69,6 +71,8 @@ impl Epoll {
     /// each socket that is ready. Fails with any error of the kernel except an interruption, which ends the wait without an
     /// error.
     pub fn wait(&self, time: Option<Duration>, mut ready: impl FnMut(u64, Readiness)) -> io::Result<()> {
+        #[cfg(feature = "sim")]
+        let time = sim::wait_for_any(self.0.as_fd(), time);
         // A time that does not fit into the milliseconds of epoll_wait would need epoll_pwait2, which old kernels lack.
         let time = time.map(|time| time.min(Self::LONGEST)).map(|time| Timespec {
             tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),

@@ -9,6 +9,7 @@
 //! - [`random`]: random bytes
 //! - [`daemon`]: what a process that stands on its own needs, the lock of a file among that
 //! - [`signal`]: signals that this library sends to its own process
+//! - `sim`: the places at which the simulation of `sim/` takes the part of the kernel
 //! - [`standard_error`]: lines for the log of the server
 //! - [`thread`]: threads that perl's signal handlers never run on; functions that run around a fork
 //!
@@ -20,6 +21,8 @@ pub mod descriptor;
 pub mod epoll;
 pub mod random;
 pub mod signal;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod socket;
 pub mod standard_error;
 pub mod thread;

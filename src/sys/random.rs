@@ -1,5 +1,6 @@
 //! Random bytes of the kernel, for epochs and keys.
 
+#[cfg(not(feature = "sim"))]
 use rustix::rand::{getrandom, GetRandomFlags};
 use std::io;
 
@@ -8,10 +9,21 @@ use std::io;
 pub fn bytes<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     // The kernel returns up to 256 bytes at once.
-    match getrandom(&mut bytes[..], GetRandomFlags::empty())? {
+    match fill(&mut bytes)? {
         count if count == N => Ok(bytes),
         _ => Err(io::ErrorKind::UnexpectedEof.into()),
     }
+}
+
+#[cfg(not(feature = "sim"))]
+fn fill(bytes: &mut [u8]) -> io::Result<usize> {
+    Ok(getrandom(bytes, GetRandomFlags::empty())?)
+}
+
+#[cfg(feature = "sim")]
+fn fill(bytes: &mut [u8]) -> io::Result<usize> {
+    super::sim::world().fill_random(bytes);
+    Ok(bytes.len())
 }
 
 /// Returns so many random letters and digits. Errors are those of [`bytes()`].

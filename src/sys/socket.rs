@@ -3,8 +3,12 @@
 //! The PSGI server shares a client's connection's open file description, and with it the flag `O_NONBLOCK`. The reactor
 //! neither sets that flag nor relies on it: each call passes its own flag not to block.
 
+#[cfg(feature = "sim")]
+use super::sim::{self, Awaited};
 use rustix::cmsg_space;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
+#[cfg(any(feature = "sim", test))]
+use rustix::fd::AsFd;
 use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
@@ -12,11 +16,11 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
 };
 use std::collections::VecDeque;
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Returns a pair of connected sockets, which do not wait and which an `exec` closes. Fails if the limit of descriptors is
 /// reached.
@@ -39,6 +43,8 @@ pub fn send_all(socket: BorrowedFd<'_>, mut bytes: &[u8], timeout: Duration) {
 /// Waits until a socket takes bytes again, until its connection has ended, or until a signal comes; at most for the timeout.
 /// Returns false after the timeout.
 pub fn wait_for_room(socket: BorrowedFd<'_>, timeout: Duration) -> bool {
+    #[cfg(feature = "sim")]
+    let timeout = sim::wait_for_socket(Awaited::Writable(socket), timeout);
     let tv_sec = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);
     let timeout = Timespec { tv_sec, tv_nsec: timeout.subsec_nanos().into() };
     let mut sockets = [PollFd::from_borrowed_fd(socket, PollFlags::OUT)];
@@ -59,6 +65,18 @@ pub fn send_blocks(socket: BorrowedFd<'_>, blocks: &[IoSlice<'_>]) -> io::Result
 /// nothing to read. Any other error means that the connection is broken.
 pub fn read_at_once(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(net::recv(socket, buffer, RecvFlags::DONTWAIT)?.0)
+}
+
+/// Reads bytes as [`read_at_once`] does, but waits for them, for the socket's own timeout or, in a simulation, until a time.
+#[cfg_attr(not(feature = "sim"), allow(unused_variables))]
+pub fn read(mut socket: &UnixStream, buffer: &mut [u8], until: Instant) -> io::Result<usize> {
+    #[cfg(not(feature = "sim"))]
+    return socket.read(buffer);
+    #[cfg(feature = "sim")]
+    {
+        sim::world().wait(Awaited::Readable(socket.as_fd()), Some(until));
+        read_at_once(socket.as_fd(), buffer)
+    }
 }
 
 /// Shuts down sending to the client, for every process that holds the socket.
@@ -226,6 +244,9 @@ pub fn peer_user(socket: BorrowedFd<'_>) -> io::Result<u32> {
 /// Returns the process that has made a connection, or None if this process cannot see it: it is in another PID namespace, as
 /// in another container.
 pub fn peer_process(socket: BorrowedFd<'_>) -> Option<u32> {
+    #[cfg(feature = "sim")]
+    return super::sim::world().pid_of(socket);
+    #[cfg(not(feature = "sim"))]
     peer_credentials(socket).ok().and_then(|peer| u32::try_from(peer.pid).ok()).filter(|&pid| pid != 0)
 }
 
@@ -260,7 +281,6 @@ pub fn own_user() -> u32 {
 #[cfg(all(test, not(miri)))] // system calls
 mod tests {
     use super::*;
-    use rustix::fd::AsFd;
     use std::fs::File;
 
     #[test]

@@ -1,8 +1,11 @@
 //! Threads beside an interpreter, and functions that run around a fork and at exit.
 
+#[cfg(feature = "sim")]
+use super::sim;
 use std::io;
 use std::mem::MaybeUninit;
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 /// Container runtimes that do not know the system call refuse it, instead of saying that there is none.
 const REFUSED: &str =
@@ -14,6 +17,8 @@ const REFUSED: &str =
 /// it for a failure. Signals that the thread itself causes, such as a fault, are not blocked. Fails if the system cannot create
 /// a thread.
 pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    #[cfg(feature = "sim")]
+    let body = sim::world().adopt(Box::new(body));
     let before = block_signals();
     let thread = Builder::new().name(name.into()).spawn(body);
     restore_signals(&before);
@@ -21,6 +26,14 @@ pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<Joi
         io::ErrorKind::PermissionDenied => io::Error::new(error.kind(), REFUSED),
         _ => error,
     })
+}
+
+/// Lets this thread do nothing for a time.
+pub fn sleep(time: Duration) {
+    #[cfg(not(feature = "sim"))]
+    std::thread::sleep(time);
+    #[cfg(feature = "sim")]
+    sim::wait_within(sim::Awaited::Time, Some(time));
 }
 
 /// Blocks signals on this thread and returns the previous mask. A thread inherits the mask of the one that starts it.

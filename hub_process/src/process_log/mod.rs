@@ -9,6 +9,7 @@
 
 mod kept_lines;
 
+use eventsource_xs::per_process;
 use eventsource_xs::remote::calls::standard_error;
 use eventsource_xs::wire::push_json;
 use kept_lines::{KeptLines, MOST_LINES};
@@ -24,17 +25,16 @@ const MAX_LENGTH: usize = 4096 - 384;
 /// The most bytes of a text in an object, as it is written. An object has few texts, so that a line fits in a pipe, too.
 const MAX_TEXT: usize = 900;
 
-/// The number of messages that were lost since the last one that was written.
-static LOST: Mutex<u64> = Mutex::new(0);
-
-/// The name of the hub if lines are objects.
-static OBJECTS_OF: OnceLock<Box<str>> = OnceLock::new();
-
-/// The file with the last lines, once this process has one.
-static KEPT: Mutex<Option<KeptLines>> = Mutex::new(None);
-
-/// The lines that are still to be sent to a worker: the newest ones. None if standard error is read.
-static UNSENT: Mutex<Option<VecDeque<Box<str>>>> = Mutex::new(None);
+per_process! {
+    /// The number of messages that were lost since the last one that was written.
+    static LOST: Mutex<u64> = Mutex::new(0);
+    /// The name of the hub if lines are objects.
+    static OBJECTS_OF: OnceLock<Box<str>> = OnceLock::new();
+    /// The file with the last lines, once this process has one.
+    static KEPT: Mutex<Option<KeptLines>> = Mutex::new(None);
+    /// The lines that are still to be sent to a worker: the newest ones. None if standard error is read.
+    static UNSENT: Mutex<Option<VecDeque<Box<str>>>> = Mutex::new(None);
+}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -45,6 +45,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub fn keep_lines(path: &Path) {
     *lock(&KEPT) = Some(KeptLines::open(path));
     *lock(&UNSENT) = standard_error::is_unread().then(VecDeque::new);
+    if !cfg!(feature = "sim") {
+        keep_panics(); // a process of the simulation has no hook of its own
+    }
+}
+
+fn keep_panics() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         // Whoever panics may have a lock: then there is no line.

@@ -61,7 +61,7 @@ pub struct NamedHub(RemoteHub);
 impl Hub {
     /// Creates a hub. The reactor gets it with the first call that needs it.
     pub fn local(settings: HubSettings) -> Self {
-        static KEYS: AtomicU64 = AtomicU64::new(0);
+        per_process! { static KEYS: AtomicU64 = AtomicU64::new(0); }
         Self::Local(Arc::new(LocalHub { key: KEYS.fetch_add(1, Ordering::Relaxed), settings }))
     }
 

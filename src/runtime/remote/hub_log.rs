@@ -8,8 +8,10 @@ use crate::wire::{Name, Request, LOG_LEASE};
 use crate::Failure;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The number of lines that were lost since the last one that was written.
-static LOST: AtomicU64 = AtomicU64::new(0);
+per_process! {
+    /// The number of lines that were lost since the last one that was written.
+    static LOST: AtomicU64 = AtomicU64::new(0);
+}
 
 /// Asks to be the worker that writes the log, unless nobody would read it here.
 pub(super) fn ask(link: &mut Link, lease: u64) {

@@ -3,8 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, TryLockError};
 
-/// The losses of this process that no interpreter has taken yet.
-pub static LOSSES: Losses = Losses::new();
+per_process! {
+    /// The losses of this process that no interpreter has taken yet.
+    pub static LOSSES: Losses = Losses::new();
+}
 
 /// Losses, until they are taken.
 #[derive(Debug)]

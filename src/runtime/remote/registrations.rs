@@ -28,7 +28,7 @@ pub struct RemoteHub {
 impl RemoteHub {
     /// Creates one.
     pub fn new(address: Address, start: Start, settings: NamedSettings) -> Self {
-        static KEYS: AtomicU64 = AtomicU64::new(0);
+        per_process! { static KEYS: AtomicU64 = AtomicU64::new(0); }
         Self { key: KEYS.fetch_add(1, Ordering::Relaxed), address, start, settings }
     }
 
@@ -138,8 +138,10 @@ impl Remotes {
     }
 }
 
-/// A fork takes its lock, before that of the process.
-static REMOTES: Mutex<Remotes> = Mutex::new(Remotes::new());
+per_process! {
+    /// A fork takes its lock, before that of the process.
+    static REMOTES: Mutex<Remotes> = Mutex::new(Remotes::new());
+}
 
 /// Locks the connections of this process.
 pub(crate) fn lock_remotes() -> MutexGuard<'static, Remotes> {

@@ -76,7 +76,7 @@ impl RemoteHub {
             None => String::new(),
         };
         let hub = last.map_or_else(|| reactor.new_hub(), |last| last.hub);
-        static NUMBERS: AtomicU32 = AtomicU32::new(0);
+        per_process! { static NUMBERS: AtomicU32 = AtomicU32::new(0); }
         // Numbers begin with 1: 0 is the waker's.
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
         let connection = Arc::new(Connection::new(number, is_away));

@@ -26,8 +26,10 @@ pub(crate) struct Serving {
     connected: Option<u32>,
 }
 
-/// A fork takes its lock.
-static SERVING: Mutex<Serving> = Mutex::new(Serving { serves: false, hubs: Vec::new(), begun: None, connected: None });
+per_process! {
+    /// A fork takes its lock.
+    static SERVING: Mutex<Serving> = Mutex::new(Serving { serves: false, hubs: Vec::new(), begun: None, connected: None });
+}
 
 /// Locks what this process knows of its applications and hubs.
 pub(crate) fn lock_serving() -> MutexGuard<'static, Serving> {
@@ -59,7 +61,7 @@ impl Serving {
             let began = (generation(), fork_count());
             // Without a thread the first call connects.
             let _ = thread::spawn("eventsource-hub", move || {
-                std::thread::sleep(WAIT);
+                thread::sleep(WAIT);
                 if (generation(), fork_count()) == began {
                     connect();
                 }

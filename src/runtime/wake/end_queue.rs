@@ -10,10 +10,12 @@ use std::io;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::sync::Mutex;
 
-/// The number of ends that this process has queued. A call that is made for each event reads it without a lock.
-static ENDS: AtomicUsize = AtomicUsize::new(0);
-/// The number of callbacks that the interpreters have queued, by their own count.
-static CALLBACKS: AtomicIsize = AtomicIsize::new(0);
+per_process! {
+    /// The number of ends that this process has queued. A call that is made for each event reads it without a lock.
+    static ENDS: AtomicUsize = AtomicUsize::new(0);
+    /// The number of callbacks that the interpreters have queued, by their own count.
+    static CALLBACKS: AtomicIsize = AtomicIsize::new(0);
+}
 
 /// Returns true if an interpreter of this process has ends to take or callbacks to run.
 pub fn has_callbacks() -> bool {

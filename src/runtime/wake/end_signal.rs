@@ -31,7 +31,7 @@ struct Target {
     action: usize,
 }
 
-static TARGET: Mutex<Option<Target>> = Mutex::new(None);
+per_process! { static TARGET: Mutex<Option<Target>> = Mutex::new(None); }
 
 /// Sends the calling thread a signal, whose handler is installed, while ends are queued for an interpreter. Without a
 /// signal, stops that. A forked child inherits it.

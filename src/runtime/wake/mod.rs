@@ -3,10 +3,12 @@
 //! - `sync`: atomics and locks of the standard library, or of loom in its models
 //! - [`waker`]: wakes the reactor, with a system call only if it sleeps
 //! - [`notifier`]: wakes threads that wait for the reactor
+//! - `channel`: waits for a message of another thread
 //! - `turn_lock`: keeps forks out of the reactor's turns
 //! - `end_queue`: the ends of streams that interpreters have yet to take
 //! - `end_signal`: the signal that tells an idle interpreter of ended streams
 
+pub(crate) mod channel;
 pub(crate) mod end_queue;
 pub(crate) mod end_signal;
 pub mod notifier;

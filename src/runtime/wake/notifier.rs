@@ -33,6 +33,9 @@
 //! `loom/` tries every interleaving of this protocol.
 
 use super::sync::{fence, lock, AtomicUsize, Condvar, Mutex, Ordering};
+#[cfg(feature = "sim")]
+use crate::sys::sim;
+#[cfg(not(feature = "sim"))]
 use std::sync::PoisonError;
 use std::time::Instant;
 
@@ -46,6 +49,7 @@ pub struct Notifier {
 
 impl Notifier {
     /// Waits until the condition is true or the deadline has passed. Returns whether the condition is true.
+    #[cfg(not(feature = "sim"))]
     pub fn wait(&self, deadline: Instant, condition: impl Fn() -> bool) -> bool {
         let mut guard = lock(&self.mutex);
         self.waiters.fetch_add(1, Ordering::Relaxed);
@@ -61,8 +65,18 @@ impl Notifier {
         condition()
     }
 
+    #[cfg(feature = "sim")]
+    pub fn wait(&self, deadline: Instant, condition: impl Fn() -> bool) -> bool {
+        while !condition() && Instant::now() < deadline {
+            sim::world().wait(sim::Awaited::Notified(self as *const Self as usize), Some(deadline));
+        }
+        condition()
+    }
+
     /// Called after the state has changed. Wakes all waiting threads, which evaluate their conditions again.
     pub fn notify_all(&self) {
+        #[cfg(feature = "sim")]
+        sim::world().notify(self as *const Self as usize);
         fence(Ordering::SeqCst);
         if self.waiters.load(Ordering::Relaxed) > 0 {
             // A thread that has evaluated its condition and does not sleep yet holds the mutex.

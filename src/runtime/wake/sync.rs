@@ -18,13 +18,16 @@ pub use std::sync::{
     Condvar, Mutex, MutexGuard,
 };
 
-#[cfg(not(tsan))]
+#[cfg(not(any(tsan, feature = "sim")))]
 use std::sync::PoisonError;
 #[cfg(tsan)]
 use std::sync::TryLockError;
 
+#[cfg(feature = "sim")]
+pub use crate::sys::sim::lock;
+
 /// Locks a mutex, also after a panic of its holder: everything that is locked here is valid at every moment.
-#[cfg(not(tsan))]
+#[cfg(not(any(tsan, feature = "sim")))]
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

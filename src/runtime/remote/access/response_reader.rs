@@ -4,7 +4,7 @@ use super::unanswered::Unanswered;
 use crate::sys::socket;
 use crate::wire::{Credits, Failure, FrameBuffer, Malformed, Name, Reply, Response};
 use rustix::fd::AsFd;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -93,7 +93,7 @@ impl ResponseReader {
                 self.read_timeout = left.max(SHORTEST_TIMEOUT);
                 self.socket.set_read_timeout(Some(self.read_timeout)).map_err(|_| Unanswered::Lost)?;
             }
-            match self.socket.read(self.arrived.room(READ_BYTES)) {
+            match socket::read(&self.socket, self.arrived.room(READ_BYTES), deadline) {
                 Ok(0) => return Err(Unanswered::Lost),
                 Ok(count) => self.arrived.filled(count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

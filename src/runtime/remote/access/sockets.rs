@@ -4,16 +4,17 @@
 //! lease, before the end of a child that makes no call. The lock of a hub process, and the socket on which that is to listen,
 //! are there only while no thread can fork.
 
+use crate::runtime::wake::sync;
 use crate::sys::{descriptor, socket};
 use rustix::fd::{AsFd, AsRawFd, RawFd};
 use std::cell::Cell;
 use std::os::unix::net::UnixStream;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// The number of each socket, and its cookie: the number of one that was closed is used again.
 type Sockets = Vec<(RawFd, u64)>;
 
-static SOCKETS: Mutex<Sockets> = Mutex::new(Vec::new());
+per_process! { static SOCKETS: Mutex<Sockets> = Mutex::new(Vec::new()); }
 
 thread_local! {
     /// True if this thread has the lock. The standard library may start a program by a fork.
@@ -21,7 +22,7 @@ thread_local! {
 }
 
 fn lock() -> MutexGuard<'static, Sockets> {
-    SOCKETS.lock().unwrap_or_else(PoisonError::into_inner)
+    sync::lock(&SOCKETS)
 }
 
 /// While this guard exists, no other thread forks.

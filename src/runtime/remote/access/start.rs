@@ -17,6 +17,7 @@ use super::sockets::NoFork;
 use super::{foreign, kept_settings};
 use crate::sys::daemon::{memory_file, try_lock};
 use crate::sys::socket::{connect_at_once, own_user, peer_user};
+use crate::sys::thread::sleep;
 use crate::Failure;
 use rustix::fd::{AsFd, OwnedFd};
 use std::fs::{self, File};
@@ -25,7 +26,6 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// The settings with which a connection is made.
@@ -251,6 +251,12 @@ pub fn remove_socket(path: &Path) -> Result<(), Failure> {
     fs::remove_file(path).map_err(|error| failed_at(path, "cannot remove", &error))
 }
 
+#[cfg(feature = "sim")]
+fn start(_: &Path, place: &Place, listener: OwnedFd, lock: File, _: NoFork) -> io::Result<()> {
+    crate::sys::sim::world().start(place.name().as_str(), place.socket(), listener, lock)
+}
+
+#[cfg(not(feature = "sim"))]
 fn start(program: &Path, place: &Place, listener: OwnedFd, lock: File, no_fork: NoFork) -> io::Result<()> {
     let mut command = Command::new(program);
     command.args(["start", "--name", place.name().as_str(), "--socket"]).arg(place.socket());
