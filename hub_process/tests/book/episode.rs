@@ -3,7 +3,7 @@
 
 use crate::client::{Client, PADDING};
 use crate::support::stream_settings;
-use crate::trace::{place, Change, Outcome, Publish, Rest, Seen, Stream, Trace, LASTING, MOST};
+use crate::trace::{place, Change, Outcome, Publish, Rest, Seen, Stream, Trace, FOREVER, LASTING, MOST};
 use crate::worker::Worker;
 use crate::world::{Wanted, World};
 use eventsource_xs::event::{EventName, Field, Text, Unsequenced};
@@ -283,6 +283,23 @@ impl Episode {
             let key_bytes = if kind == "plain" { b"" } else { key.as_bytes() };
             let publication =
                 Publication { channel: channel.as_bytes(), key: key_bytes, retain, once: once_key.as_bytes(), fields };
+            let (worker_number, data) = (worker.number, data);
+            // A worker that is killed meanwhile notes nothing more.
+            let noted = worker.note(|trace| {
+                let (once, returned, outcome) = (once, called + FOREVER, Outcome::Unknown);
+                trace.publishes.push(Publish {
+                    worker: worker_number,
+                    channel,
+                    key,
+                    kind,
+                    once,
+                    data,
+                    called,
+                    returned,
+                    outcome,
+                });
+                trace.publishes.len() - 1
+            });
             let mut id = None;
             let outcome = match worker.hub.publish(publication, act, |made| id = Some(place(made))) {
                 Ok(()) if act == Act::Send => Outcome::Sent,
@@ -294,10 +311,9 @@ impl Episode {
                     other => panic!("{other:?}: {error}"),
                 },
             };
-            let returned = Instant::now();
-            let worker_number = worker.number;
-            let publish = Publish { worker: worker_number, channel, key, kind, once, data, called, returned, outcome };
-            worker.trace.lock().expect("no panic").publishes.push(publish);
+            worker.note(|trace| {
+                (trace.publishes[noted].returned, trace.publishes[noted].outcome) = (Instant::now(), outcome);
+            });
         });
         told
     }
@@ -308,10 +324,15 @@ impl Episode {
         self.act(worker, move |worker| {
             let Some((number, handle)) = worker.streams.iter_mut().nth(at) else { return };
             // Only this worker pushes to its streams.
-            let pushed = worker.trace.lock().expect("no panic").streams[number].pushed + 1;
-            let event = format!("data: push {number} {pushed}\n\n");
-            if handle.push(event.as_bytes(), false) == Pushed::Taken {
-                worker.trace.lock().expect("no panic").streams.get_mut(number).expect("a stream").pushed = pushed;
+            let count = |change: fn(u64) -> u64| {
+                let mut trace = worker.trace.lock().expect("no panic");
+                let stream = trace.streams.get_mut(number).expect("a stream");
+                stream.pushed = change(stream.pushed);
+                stream.pushed
+            };
+            let event = format!("data: push {number} {}\n\n", count(|pushed| pushed + 1));
+            if handle.push(event.as_bytes(), false) != Pushed::Taken {
+                count(|pushed| pushed - 1);
             }
         });
     }
@@ -361,6 +382,8 @@ impl Episode {
                 may_wait,
                 members_of: None,
             };
+            worker
+                .note(|trace| trace.streams.get_mut(&number).expect("a stream").asked = Some((asked, asked + FOREVER)));
             let mut handle = StreamHandle::open(opening).map_err(|(error, _)| error).expect("a reactor");
             let presence = Presence {
                 member: role.member.map(|id| member(id, data, role.is_counted)),
@@ -410,11 +433,13 @@ impl Episode {
     fn close_stream(&mut self, worker: usize) {
         let at = self.rng.usize(..CLIENTS);
         self.act(worker, move |worker| {
-            let Some((number, handle)) = worker.streams.iter_mut().nth(at) else { return };
-            let (number, from) = (*number, Instant::now());
+            let Some(number) = worker.streams.keys().copied().nth(at) else { return };
+            let from = Instant::now();
+            let change = worker.begin_change(from, Change::Closed(number));
+            let handle = worker.streams.get_mut(&number).expect("a stream");
             handle.close(Reason::Application);
             worker.streams.remove(&number).expect("a stream").release();
-            worker.trace.lock().expect("no panic").changes.push((from, Instant::now(), Change::Closed(number)));
+            worker.end_change(change);
         });
     }
 
@@ -422,13 +447,13 @@ impl Episode {
     fn end_label(&mut self, worker: usize) {
         let (label, finishes) = (self.rng.choice(LABELS).expect("a label"), self.rng.bool());
         self.act(worker, move |worker| {
-            let from = Instant::now();
+            // An end whose answer is lost may have happened, and only then it is promised.
+            let change = worker.begin_change(Instant::now(), Change::EndedLabel(label, finishes));
             let labels = vec![label.as_bytes().into()];
             let call = Call::EndStreams(EndRequest { labels, topics: Vec::new(), finishes });
-            let ended = worker.hub.call(call).is_ok();
-            // An end whose answer is lost may have happened, and only then it is promised.
-            let to = if ended { Instant::now() } else { Instant::now() + Duration::from_secs(3600) };
-            worker.trace.lock().expect("no panic").changes.push((from, to, Change::EndedLabel(label, finishes)));
+            if worker.hub.call(call).is_ok() {
+                worker.end_change(change);
+            }
         });
     }
 

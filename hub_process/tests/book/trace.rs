@@ -82,6 +82,9 @@ pub struct Seen {
 /// The member that stays longer than an episode.
 pub const LASTING: &str = "ann";
 
+/// A time after each episode.
+pub const FOREVER: Duration = Duration::from_secs(3600);
+
 /// The most streams of a limit.
 pub const MOST: usize = 3;
 
@@ -193,7 +196,10 @@ impl Trace {
         for (at, line) in &lines {
             println!("{:9.3} {line}", at.duration_since(first).as_secs_f64());
         }
-        println!("{:?} {:?} stored {} complete {}", self.streams, self.rest, self.stored, self.complete);
+        for (number, stream) in &self.streams {
+            println!("stream {number}: {stream:?}");
+        }
+        println!("{:?} stored {} complete {}", self.rest, self.stored, self.complete);
     }
 }
 

@@ -1,6 +1,6 @@
 //! A worker of an episode: its hub and its streams, in one thread.
 
-use crate::trace::Trace;
+use crate::trace::{Change, Trace, FOREVER};
 use eventsource_xs::remote::{Address, Hub, RemoteHub, Start};
 use eventsource_xs::runtime::StreamHandle;
 use eventsource_xs::wire::{Call, HubSettings};
@@ -44,6 +44,24 @@ impl Worker {
     pub fn release_all(&mut self) {
         self.streams.append(&mut self.in_handler);
         std::mem::take(&mut self.streams).into_values().for_each(|mut stream| stream.release());
+    }
+
+    /// Notes something in the trace.
+    pub fn note<T>(&self, note: impl FnOnce(&mut Trace) -> T) -> T {
+        note(&mut self.trace.lock().expect("no panic"))
+    }
+
+    /// Notes that a change begins. Until it ends, or if the worker is killed meanwhile, nobody knows when it happens.
+    pub fn begin_change(&self, from: Instant, change: Change) -> usize {
+        self.note(|trace| {
+            trace.changes.push((from, from + FOREVER, change));
+            trace.changes.len() - 1
+        })
+    }
+
+    /// Notes that a change has happened.
+    pub fn end_change(&self, at: usize) {
+        self.note(|trace| trace.changes[at].1 = Instant::now());
     }
 
     /// Lets all handlers return.
