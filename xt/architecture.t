@@ -24,7 +24,7 @@ for my $line (@lines) {
     $paths{$_}++ for $line =~ m{(?<![\w/.])((?:[\w.-]+/)*[\w-]+[.](?:rs|pm|pod|t|h|xs|js|toml))\b}g;
     $paths{$_}++
         for $line =~
-        m{(?<![\w/.])((?:src|hub_process|perl|t|xt|fuzz|loom|script|bench|benches|tests|examples|share)/[\w/]*)(?![\w.-])}g;
+        m{(?<![\w/.])((?:src|hub_process|perl|t|xt|fuzz|loom|sim|script|bench|benches|tests|examples|share)/[\w/]*)(?![\w.-])}g;
 }
 for my $path (sort keys %paths) {
     my $exists = -e $path || files_named($path) || grep { m{(?:\A|/)\Q$path\E} } @files;
@@ -87,7 +87,7 @@ my %IS_FOREIGN = map { $_ => 1 } qw(
 sub exists_for {
     my ($file, $name) = @_;
     my $folder = $file =~ s{(?:/mod)?[.]rs\z}{}r;
-    if ($name =~ m{\A(?:src|hub_process|perl|t|xt|bench|loom|fuzz)/|\w[.](?:rs|pm|t|h|xs|lua)\z}) {
+    if ($name =~ m{\A(?:src|hub_process|perl|t|xt|bench|loom|fuzz|sim)/|\w[.](?:rs|pm|t|h|xs|lua)\z}) {
         my ($path) = split / /, $name;
         return -e $path || files_named($path) || grep { index($_, "$folder/") == 0 && m{\A[^*]*\Q$path\E\z} } @files;
     }

@@ -350,10 +350,25 @@ while (my @free = grep { is_free($_) } keys %left) {
 }
 no_reports('no Perl modules load each other in a circle', map { "$_: @{$left{$_}}" } sort keys %left);
 
+# The simulation takes the part of the kernel where a thread waits, starts, or asks for the time, and nowhere else.
+my @OF_RUNTIME  = qw(event_loop remote/access/start wake/channel wake/notifier wake/sync);
+my @OF_SYS      = qw(clock daemon epoll mod random sim socket standard_error thread);
+my %MAY_USE_SIM = map { ("$_.rs" => 1) } qw(src/lib hub_process/src/new_program hub_process/src/process_log/mod),
+    (map { "src/runtime/$_" } @OF_RUNTIME), map { "src/sys/$_" } @OF_SYS;
+no_reports 'only the named places know the simulation',
+    found_in([grep { m{\A(?:hub_process/)?src/.*[.]rs\z} && !is_test($_) && !$MAY_USE_SIM{$_} } distribution_files()],
+    \&rust_code, sub { $_[0] =~ /\bsim::|feature = "sim"/ ? 'the simulation' : () });
+my ($default) = slurp('Cargo.toml') =~ /^(default = .*)/m;
+unlike $default . slurp('hub_process/Cargo.toml') =~ s/.*^(default = [^\n]*).*/$1/msr, qr/\bsim\b/,
+    'no build has the simulation by default';
+
 # The fuzz target of the hub process compiles its modules, and is built with a nightly compiler only.
 my @modules = slurp('hub_process/src/main.rs')                               =~ /^mod (\w+);/mg;
 my %fuzzed  = map { ($_ => 1) } slurp('fuzz/fuzz_targets/hub_connection.rs') =~ /^ +pub mod (\w+);/mg;
 is_deeply [sort keys %fuzzed], [sort @modules], 'the modules of the hub process are fuzzed';
+my %simulated =
+    map { ($_ => 1) } slurp('sim/src/main.rs') =~ /^mod program \{(.*?)^\}/ms ? $1 =~ /^ +pub mod (\w+);/mg : ();
+is_deeply [sort keys %simulated], [sort @modules], 'the modules of the hub process are simulated';
 
 # A file is one noun, which one person can hold: so many lines at most, with comments, without blank ones, tests and POD.
 my $MOST_LINES = 600;

@@ -7,13 +7,13 @@ use Testing::SourceTree qw(slurp);
 my $security = slurp('SECURITY.md', ':encoding(UTF-8)');
 
 # Paths of the repository between backticks: in one of these folders, or a file at the top.
-my @FOLDERS = qw(bench examples fuzz hub_process loom perl script src t tests xt);
+my @FOLDERS = qw(bench examples fuzz hub_process loom perl script sim src t tests xt);
 my $folders = join '|', @FOLDERS;
 my @named   = $security =~ m{`((?:$folders)/[\w./-]+|Makefile\.PL|[A-Z]+\.md)`}g;
 
 # A release tarball has no fuzz targets, hub process, loom models and xt; a checkout has.
 sub is_left_out {
-    my ($folder) = $_[0] =~ m{\A(fuzz|hub_process|loom|xt)/};
+    my ($folder) = $_[0] =~ m{\A(fuzz|hub_process|loom|sim|xt)/};
     return defined $folder && !-d $folder;
 }
 

@@ -1,0 +1,190 @@
+//! The wires between workers and the hub process: pairs of sockets, whose bytes and descriptors pass as single decisions.
+
+use eventsource_xs::remote::calls::{connect_at_once, receive, send, Wait};
+use fastrand::Rng;
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use std::collections::VecDeque;
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+
+/// The most bytes that pass at once.
+const MOST: usize = 64 << 10;
+
+/// One direction of a connection: what has left one side and has not arrived at the other one.
+#[derive(Default)]
+struct Direction {
+    bytes: VecDeque<u8>,
+    /// The descriptors beside the first of the bytes.
+    descriptors: VecDeque<Option<OwnedFd>>,
+    has_ended: bool,
+}
+
+struct Connection {
+    /// The worker's side, and the hub's.
+    ends: [UnixStream; 2],
+    directions: [Direction; 2],
+}
+
+/// A wire of a worker. Connections through it continue until it is cut.
+struct Wire {
+    listener: UnixListener,
+    hub: PathBuf,
+    connections: Vec<Connection>,
+    longest_piece: usize,
+    /// The bytes that may still pass in a direction before the wire breaks.
+    left: [Option<usize>; 2],
+}
+
+#[derive(Default)]
+pub struct Wires(Vec<Wire>);
+
+/// Something that a wire can do.
+#[derive(Clone, Copy, Debug)]
+pub enum Action {
+    Accept(usize),
+    Pass(usize, usize, usize),
+}
+
+/// What has passed: the number of the wire, and how many bytes.
+pub struct Passed {
+    pub wire: u64,
+    pub bytes: u64,
+}
+
+impl Wires {
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    pub fn add(&mut self, listener: UnixListener, hub: PathBuf) {
+        self.0.push(Wire { listener, hub, connections: Vec::new(), longest_piece: MOST, left: [None; 2] });
+    }
+
+    pub fn cut(&mut self, wire: usize, towards_hub: bool, after: u16) {
+        let wire = &mut self.0[wire];
+        match after {
+            0 => wire.connections.clear(),
+            _ => wire.left[usize::from(!towards_hub)] = Some(after.into()),
+        }
+    }
+
+    pub fn set_longest_piece(&mut self, wire: usize, bytes: u64) {
+        self.0[wire].longest_piece = usize::try_from(bytes).unwrap_or(MOST).clamp(1, MOST);
+    }
+
+    pub fn heal(&mut self, wire: usize) {
+        (self.0[wire].left, self.0[wire].longest_piece) = ([None; 2], MOST);
+    }
+
+    /// Adds what has to be asked of the kernel: whether somebody connects, and of each direction whether there are bytes, and
+    /// room.
+    pub fn add_polled(&self, polled: &mut Vec<libc::pollfd>) {
+        let mut add = |fd, events| polled.push(libc::pollfd { fd, events, revents: 0 });
+        for wire in &self.0 {
+            add(wire.listener.as_raw_fd(), libc::POLLIN);
+            for connection in &wire.connections {
+                for end in &connection.ends {
+                    add(end.as_raw_fd(), libc::POLLIN | libc::POLLOUT);
+                }
+            }
+        }
+    }
+
+    /// Returns what can be done, by what the kernel has answered.
+    pub fn ready(&self, polled: &[libc::pollfd]) -> Vec<Action> {
+        let mut ready = Vec::new();
+        let mut polled = polled.iter().map(|polled| polled.revents);
+        let mut next = || polled.next().expect("an answer");
+        for (number, wire) in self.0.iter().enumerate() {
+            if next() != 0 {
+                ready.push(Action::Accept(number));
+            }
+            for (at, connection) in wire.connections.iter().enumerate() {
+                let ends = [next(), next()];
+                for (direction, way) in connection.directions.iter().enumerate() {
+                    let ends_now = ends[direction] & (libc::POLLIN | libc::POLLHUP | libc::POLLERR) != 0;
+                    let has_bytes = !way.bytes.is_empty() || way.has_ended || ends_now;
+                    let has_room = ends[1 - direction] & (libc::POLLOUT | libc::POLLHUP | libc::POLLERR) != 0;
+                    if has_bytes && has_room {
+                        ready.push(Action::Pass(number, at, direction));
+                    }
+                }
+            }
+        }
+        ready
+    }
+
+    /// Does something of what can be done.
+    pub fn act(&mut self, action: &Action, rng: &mut Rng) -> Passed {
+        match *action {
+            Action::Accept(number) => {
+                self.0[number].accept();
+                Passed { wire: number as u64, bytes: 0 }
+            }
+            Action::Pass(number, at, direction) => {
+                let bytes = self.0[number].pass(at, direction, rng);
+                Passed { wire: (number * 256 + at * 2 + direction) as u64, bytes: bytes as u64 + 1 }
+            }
+        }
+    }
+}
+
+impl Wire {
+    fn accept(&mut self) {
+        let Ok((worker, _)) = self.listener.accept() else { return };
+        if let Ok(hub) = connect_at_once(&self.hub) {
+            self.connections.push(Connection { ends: [worker, hub], directions: Default::default() });
+        }
+    }
+
+    /// Passes some bytes on. Returns how many.
+    fn pass(&mut self, at: usize, direction: usize, rng: &mut Rng) -> usize {
+        let connection = &mut self.connections[at];
+        let way = &mut connection.directions[direction];
+        let [from, to] = [&connection.ends[direction], &connection.ends[1 - direction]];
+        if way.bytes.is_empty() && !way.has_ended {
+            let mut room = [0; MOST];
+            let mut sockets = VecDeque::new();
+            match receive(from.as_fd(), &mut room, &mut sockets, Wait::Never) {
+                Ok(0) | Err(_) => way.has_ended = true,
+                Ok(count) => {
+                    way.bytes.extend(&room[..count]);
+                    way.descriptors.extend(sockets);
+                }
+            }
+        }
+        let most = match self.longest_piece {
+            MOST if rng.u8(..4) == 0 => rng.usize(1..=way.bytes.len().max(1)),
+            most => most,
+        };
+        let left = &mut self.left[direction];
+        let count = way.bytes.len().min(most).min(left.unwrap_or(MOST));
+        let piece: Vec<u8> = way.bytes.iter().copied().take(count).collect();
+        let socket = way.descriptors.pop_front().flatten();
+        let mut passed = 0;
+        if count > 0 {
+            match send(to.as_fd(), &piece, socket.as_ref().map(AsFd::as_fd), Wait::Never) {
+                Ok(sent) => passed = sent,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    way.descriptors.push_front(socket);
+                }
+                Err(_) => (way.has_ended, passed) = (true, way.bytes.len()),
+            }
+            way.bytes.drain(..passed);
+        }
+        *left = left.map(|left| left.saturating_sub(passed));
+        let is_cut = *left == Some(0);
+        if is_cut {
+            self.left = [None; 2];
+        }
+        let has_ended = way.has_ended && way.bytes.is_empty();
+        if is_cut || has_ended {
+            for end in &connection.ends {
+                let _ = end.shutdown(Shutdown::Both);
+            }
+            self.connections.remove(at);
+        }
+        passed
+    }
+}
