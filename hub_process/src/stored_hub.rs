@@ -426,16 +426,21 @@ impl StoredHub {
     }
 
     /// Ends the store after what it was asked before, or gives up after a time: its threads may hang. The requesters are told
-    /// that the event was perhaps stored. The hub is never ready afterwards: nothing can be appended.
+    /// that the event was perhaps stored. A store that is still to begin is waited for if there are wills for it. The hub is
+    /// never ready afterwards: nothing can be appended.
     pub fn finish(&mut self, within: Duration) -> Effects {
         self.sequencer.now = Instant::now();
+        let until = self.sequencer.now + within;
         self.keep_wills();
         self.store_wills();
+        let begun = self.wait_until(until, |hub, _| hub.wills.is_empty() || hub.sequencer.is_open());
         self.sequencer.forget_all_evicted();
         self.members.keep_lingering(&self.sequencer);
         self.sequencer.store.close();
-        let mut effects = self.wait_until(Instant::now() + within, |_, _| false);
+        let mut effects = self.wait_until(until, |_, _| false);
         effects.is_ready = false;
+        effects.completions.extend(begun.completions);
+        effects.cannot_begin = effects.cannot_begin.or(begun.cannot_begin);
         self.fail_waiting("the store did not answer before it ended", &mut effects);
         self.wills.lose("the hub has ended while its store was away");
         self.wills.log_losses();

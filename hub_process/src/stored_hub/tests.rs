@@ -939,6 +939,28 @@ fn the_wills_of_streams_that_an_upgrade_ends_wait_for_the_store_unless_the_clien
 }
 
 #[test]
+fn a_store_that_begins_when_its_hub_is_stopped_already_is_sent_the_wills() {
+    let mut world = World::new();
+    world.kill();
+    set_will(&mut world, 1);
+    let World { mut hub, mut store, .. } = world;
+    store.begin("");
+    let asked = std::thread::spawn(move || {
+        let (end, mut asked) = (store.end, Vec::new()); // it ends with this thread
+        while let Ok(command) = end.commands.recv_timeout(DEADLINE) {
+            match command {
+                StoreCommand::Append { draft, .. } => asked.push(draft),
+                StoreCommand::Close => break,
+                _ => {}
+            }
+        }
+        asked
+    });
+    hub.finish(DEADLINE);
+    assert_eq!(asked.join().expect("no panic"), [draft(1, "")]);
+}
+
+#[test]
 fn an_event_in_place_of_one_that_cannot_be_read_is_not_retained() {
     let mut world = World::new();
     for (keys, fields) in [(1, draft(1, "").fields), (0, FieldList::default()), (1, draft(2, "").fields)] {
