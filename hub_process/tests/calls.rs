@@ -219,6 +219,17 @@ fn a_place_for_which_nobody_waits_any_more_is_not_reserved_but_given_back() {
 }
 
 #[test]
+fn a_reserved_place_stays_reserved_through_upgrades_until_it_is_given_back() {
+    let (scene, mut worker) = Scene::with_worker();
+    assert!(has_place(&mut worker, "\0=a", 1));
+    scene.upgrade();
+    scene.upgrade();
+    assert!(!has_place(&mut worker, "\0=a", 2));
+    worker.call(&place("\0=a", 0, 1)).expect("a reply");
+    assert!(has_place(&mut worker, "\0=a", 2));
+}
+
+#[test]
 fn a_stream_whose_subscription_is_refused_gives_its_place_back() {
     let (scene, mut worker) = Scene::with_worker();
     let client = open(&mut worker, 1, "");

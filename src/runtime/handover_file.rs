@@ -68,18 +68,22 @@ impl HandoverFile {
         self.bytes.clear();
     }
 
-    /// Appends what a hub remembers: its history, unless a store has that, and the polls whose clients come back.
+    /// Appends what a hub remembers: its history, unless a store has that, reservations, and the polls whose clients come back.
     pub(super) fn add_hub<I: Io>(&mut self, reactor: &Reactor<I>, id: HubId) {
         if let Some(hub) = reactor.hub(id).filter(|hub| !hub.has_store()) {
             self.add_history(hub);
         }
-        for EndedPoll { until, reads, seqs, is_finished } in reactor.handed_polls(id, self.at) {
+        let at = self.at;
+        for (label, asked_at) in reactor.hub(id).into_iter().flat_map(|hub| hub.readers.reservations(at)) {
+            self.add(&Handover::Reservation { label, asked_at });
+        }
+        for EndedPoll { until, reads, seqs, is_finished } in reactor.handed_polls(id, at) {
             self.add(&Handover::EndedPoll {
                 topics: reads.topics,
                 labels: reads.access.labels,
                 from: *seqs.start(),
                 through: *seqs.end(),
-                rest: until.saturating_duration_since(self.at),
+                rest: until.saturating_duration_since(at),
                 is_finished,
             });
         }

@@ -149,6 +149,13 @@ messages! {
             /// True if its client is not to come back.
             is_finished: bool,
         },
+        /// A place of a limit that is reserved for a stream which has not subscribed yet.
+        19 Reservation {
+            /// The label by which the stream will be counted.
+            label: &'a [u8],
+            /// When the stream was asked for.
+            asked_at: u64,
+        },
         /// The connection of a worker or a command.
         14 Peer(content: Box<HandedPeer<'a>>),
         /// A worker that holds a lease, or waits for it: those of one lease in their order.

@@ -136,6 +136,7 @@ impl Server {
             self.lifetime.resume(process, at);
             if let Some(hub) = self.current.handle() {
                 hub.resume_polls(handed, process.at);
+                hub.resume_reservations(handed);
             }
         }
         let mut known: BTreeMap<u64, Known> = BTreeMap::new(); // in the order in which the streams have begun

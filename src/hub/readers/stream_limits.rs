@@ -118,6 +118,13 @@ impl Readers {
         granted == limits.len()
     }
 
+    /// Returns the label of each reservation, and when its stream was asked for.
+    pub fn reservations(&self, now: Instant) -> impl Iterator<Item = (&[u8], u64)> + '_ {
+        self.reservations.by_label.iter().flat_map(move |(label, reserved)| {
+            reserved.iter().filter(move |(expires_at, _)| *expires_at > now).map(move |(_, of)| (&**label, *of))
+        })
+    }
+
     /// Returns the labels by which a stream is counted.
     pub fn counted_labels_of(&self, stream: StreamId) -> Vec<Box<[u8]>> {
         let (mut labels, _) = self.labels_of(stream);

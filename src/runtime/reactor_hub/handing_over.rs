@@ -91,6 +91,16 @@ impl ReactorHub {
         self.reactor.send(Command::CountStream { hub: self.number, stream, labels });
     }
 
+    /// Reserves the places that were reserved before.
+    pub fn resume_reservations(&self, handed: &[Handover<'_>]) {
+        for part in handed {
+            if let Handover::Reservation { label, asked_at } = *part {
+                let call = Call::Reserve { label: label.into(), most: usize::MAX, asked_at };
+                self.tell(Question::Call { call, at: 0 });
+            }
+        }
+    }
+
     /// Has the hub remember the polls that were handed over at a time of the system's monotonic clock. Its history comes
     /// before.
     pub fn resume_polls(&self, handed: &[Handover<'_>], at: u64) {
