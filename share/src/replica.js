@@ -1,6 +1,7 @@
 // A tab knows of a stream the newest event of each key, the last events, and the position. An entry is an event with the id
 // before it: so a tab knows whether it is the next one; without a type it is an id only. The entries of a state are no
-// history, until it is complete: each has the name of that state.
+// history, until it is complete: each has the name of that state. An entry has a name of its own (tag), too, and that of the
+// entry before it (after): so the stream that made it knows what a tab lacks.
 
 // An event takes more than its characters, all of which publishers write.
 const sizeOf = ({ type, data, id }) => (type + data + id).length + 100;
@@ -8,8 +9,8 @@ const sizeOf = ({ type, data, id }) => (type + data + id).length + 100;
 // Names an event: that of a state, and an older one after a gap, say nothing of what came between.
 export const markOf = ({ inState, line, id }) => [inState ?? line, id] + '';
 
-// All ids that a hub gives in one life begin with its epoch. Publishers and handlers use others, and again.
-export const epochOf = id => id.replace(/-.*/s, '-');
+// All ids that a hub gives in one life begin with its epoch. Publishers, handlers and other servers use others, and again.
+export const epochOf = id => /^[^-]*-/.exec(id)?.[0];
 
 export class Replica {
   #request;
@@ -27,6 +28,7 @@ export class Replica {
   line;                                   // what counts together: a gap begins another line
   mark;                                   // of the last event: positions follow it, which a replay does not repeat
   isCurrent;                              // the hub has said that nothing has come after the last event
+  tag;                                    // of the last entry: no other one has it
   count = 0;                              // events with an id of their own
   isFull;                                 // the state has had more than there is room for: keys are missing
   hasPositions = false;                   // its server sends them, as a hub does
@@ -65,7 +67,7 @@ export class Replica {
     const completes = type === position && !this.isComplete;
     const isEvent = this.isEvent(entry);
     this.last = id;
-    this.epoch = entry.epoch ?? (type === gap ? undefined : this.epoch);
+    this.epoch = type === gap ? entry.epoch : this.epoch ?? entry.epoch;  // a handler may push an id without data later
     this.inState = type === position ? undefined : entry.inState;
     this.hasPositions ||= !type || type === position;
     if (id !== prev || entry.line) this.isCurrent = !isEvent && !entry.line && !entry.inState;
@@ -95,6 +97,7 @@ export class Replica {
       }
     }
     if (type === position && id === prev && !completes) return;
+    this.tag = entry.tag ?? this.tag;
     this.#ring.push(entry);
     this.#size += sizeOf(entry);
     while (this.#size > history) this.#size -= sizeOf(this.#ring.shift());

@@ -224,6 +224,39 @@ const CASES = {
     ];
   },
 
+  // The last id does not say how far a page is.
+  async 'a page is restored, and other events had its id'(hasWorker) {
+    const cases = [];
+    const servers = [() => '', () => 'id: same\n', seq => `id: ${seq % 2}\n`, seq => seq > 1 ? '' : 'id: first\n'];
+    for (const idOf of servers) {
+      for (const history of [1e6, 500]) {
+        const {browser, open, pass, publish} = begin({hasWorker, hasIds: false, idOf});
+        const pages = [open({history}), open({history})];
+        const seen = pages.map(({hub}) => {
+          const events = [];
+          hub.addEventListener('message', ({data}) => events.push(+data));
+          hub.addEventListener('gap', () => events.push('gap'));
+          return events;
+        });
+        await pass(35);
+        publish(3);
+        await pass(5);
+        const early = browser.reader === pages[0] ? 1 : 0;
+        browser.freeze(pages[early]);
+        publish(20);
+        await pass(5);
+        browser.thaw(pages[early]);
+        await pass(20);
+        publish(2);
+        await pass(5);
+        const all = Array.from({length: 25}, (_, at) => at + 1);
+        const late = [seen[early].includes('gap'), ...seen[early].slice(-2)];
+        cases.push(history > 500 ? [seen, [all, all]] : [[late, seen[1 - early]], [[true, 24, 25], all]]);
+      }
+    }
+    return cases;
+  },
+
   // No position says how far the stream is.
   async 'a page is restored after a restart of a hub that sends no positions'(hasWorker) {
     const {server, browser, open, pass, publish} = begin({hasWorker, isSilent: true});

@@ -113,9 +113,10 @@ class Server {
     }
   }
 
-  // A name is an id of the application, behind which the hub sends its own.
+  // idOf returns the line with the id of another server. A name is an id of the application, behind which the hub sends its own.
   text({seq, key, isForgotten, name}, user) {
     const id = this.id(seq);
+    if (this.idOf) return `data: ${seq}\n${this.idOf(seq)}\n`;
     if (name) return `data: ${user}\nid: ${name}\n\nid: ${id}\n\n`;
     if (!this.hasIds) return `data: ${JSON.stringify({id, key, user})}\n\n`;
     if (key === undefined) return `data: ${user}\nid: ${id}\n\n`;

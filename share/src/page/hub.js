@@ -281,7 +281,8 @@ export class Hub extends EventTarget {
     clearTimeout(this.#timer);
     this.#link?.leave(isHidden);
     this.#link = undefined;
-    this.#isFollowing = this.#isSettled = false;
+    this.#isSettled = !isHidden && this.#isFollowing && this.#replica.isCurrent;
+    this.#isFollowing = false;
   }
 
   // A browser may keep a page that its user has left: its stream ends, and is joined again when the user comes back.
@@ -298,7 +299,7 @@ export class Hub extends EventTarget {
     const renew = () => isRepeatable(request, this.lastEventId) && this.#link?.send({ call: 'renew' });
     on('online', renew);
     // Chromium sends a page that is frozen nothing of its responses, but messages: as a leader it would still answer.
-    on('freeze', () => this.#transports[0] === linkToElectedTab && this.#leave());
+    on('freeze', () => this.#transports[0] === linkToElectedTab && this.#leave(true));
     on('resume', () => this.#link ? renew() : this.#join());
     on('visibilitychange', () => document.hidden || this.#link && this.#ask('wake'));
   }

@@ -31,11 +31,10 @@ export class SharedStream {
     this.#reader?.close();
     this.#state = {};
     this.#isNew = this.#isQuiet = true;
-    this.#replica = new StreamLog(this.#request, seed);
-    this.#replica.last ??= '';
-    this.#replica.line ??= newId();
-    this.#replica.mark ??= this.#replica.line;
-    this.#reader = new Reader(this.#request, this.#replica, this);
+    const replica = this.#replica = new StreamLog(this.#request, seed);
+    replica.last ??= '';
+    replica.mark ??= replica.tag ??= replica.line ??= newId();
+    this.#reader = new Reader(this.#request, replica, this);
   }
 
   close() {
@@ -72,25 +71,25 @@ export class SharedStream {
     }
     const entries = last === undefined
       ? this.#state.readyState && replica.snapshot()
-      : owner === user && replica.since(message, isLate) || isLate && replica.snapshot(true);
+      : owner === user && replica.since(message, isLate) || isLate && replica.snapshot(message.tag !== message.line || !replica.hasPositions);
     if (entries) return this.#welcome(last, entries, from);
     this.#waiting.set(from, message);
     if (isWaiting) return;
     this.#reader.wake();
     this.send(this.#state, from);
-    // A hub does not know an id that it has not given: it would answer with a gap, and the next tab would move the stream.
-    const mayRestart = () => last !== replica.last && [undefined, epochOf(last)].includes(message.epoch)
-      && (came < this.#mayRestartUntil && !message.hasMoved || replica.hasPositions);
     const look = wasReady => {
       if (this.#waiting.get(from) !== message) return;
       // The stream comes to a tab that is ahead of it, unless the hub leaves events out of a replay.
       const isAhead = message.line === replica.line && message.count > replica.count && now() - came < MAX_DELAY;
       // Positions alone would move the stream to and fro between tabs that lack nothing, but have begun apart.
       const isSettled = message.isSettled && this.#isQuiet;
-      const isFlowing = this.#state.readyState === OPEN && /flowing|polling/.test(this.#reader.flow);
-      const isReady = isFlowing && !(replica.inState && replica.isComplete === false);
+      const isReady = this.#state.readyState === OPEN && /flowing|polling/.test(this.#reader.flow)
+        && !(replica.inState && replica.isComplete === false);
+      // A hub does not know an id that it has not given: it would answer with a gap, and the next tab would move the stream.
+      const isOurs = last && last !== replica.last && [undefined, epochOf(last)].includes(message.epoch);
+      const mayRestart = isOurs && (replica.hasPositions || came < this.#mayRestartUntil && !message.hasMoved);
       if (!wasReady || !isReady || isAhead || isSettled) setTimeout(look, 2000, isReady);
-      else if (last && mayRestart() && !replica.since(message, true)) {
+      else if (mayRestart && !replica.since(message, true)) {
         this.send({ yields: true }, from);
         if (!message.seed) return;
         this.#begin(message.seed);

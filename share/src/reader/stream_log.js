@@ -22,6 +22,9 @@ function locate(type, data, isShown, keyField) {
 }
 
 export class StreamLog extends Replica {
+  #log = (Math.random() * 1e9 | 0) + '-';
+  #made = 0;
+
   // A stream without ids before it, and one after a gap, may begin with the state. After another gap come older events, with a
   // position each and the gap's line.
   make({ type, data, isShown, lastEventId: id, hasId, isState }) {
@@ -32,30 +35,35 @@ export class StreamLog extends Replica {
     const epoch = hasId && !this.isEvent({ type }) ? epochOf(id) : undefined;
     const end = this.ring.at(-1);
     const isNew = inState || this.hasPositions && this.isEvent({ type }) && this.isEvent(end);
-    return { type, data, id, prev, epoch, inState, isShown, line: line ?? (isNew ? undefined : end?.line), at: locate(type, data, isShown, key) };
+    return { type, data, id, tag: this.#log + ++this.#made, after: this.tag, prev, epoch, inState, isShown, line: line ?? (isNew ? undefined : end?.line), at: locate(type, data, isShown, key) };
   }
 
-  // Returns the entries that a tab lacks, in this state; undefined if they are not known. A tab of another line that has an
+  // Returns the entries that a tab lacks; undefined if they are not known. A tab of another line that has an
   // older event was not told of the gap. Late, no position will follow the last event.
-  since({ last, inState, line, mark, count }, isLate) {
-    const { ring, request: { position } } = this;
+  since({ last, inState, line, mark, tag }, isLate) {
+    const { ring } = this;
+    // An id does not say how far a tab is, if several events have it. Of a tab that comes from another stream it is all that
+    // is known.
+    if (tag) {
+      if (tag === this.tag) return [];
+      const lacked = ring.slice(ring.findIndex(entry => entry.after === tag));
+      let at = tag;
+      if (lacked[0] && lacked.every(entry => entry.after === at && (at = entry.tag))) return lacked;
+      if (tag.startsWith(this.#log)) return;
+    }
+    if (inState) return;                  // no other stream has the events of that state
     const end = ring.at(-1);
     const isTold = (entry, isSure) => !last || !entry?.line || entry.line === line || this.hasPositions && isSure;
     // An id that the hub has not given names no place, and one of another epoch was not followed by these entries. A server
     // without positions has given the ids of this line.
-    const isOther = line && line !== this.line;
-    if (last && !inState && (this.epoch || isOther) && epochOf(last) !== this.epoch) {
-      return !isOther && last === this.last && count === this.count ? [] : undefined;
-    }
-    // An event of the state may have the id of before the gap: a tab that is there may lack it.
-    if (inState && ring.some(entry => entry.id === last && entry.prev === last && this.isEvent(entry))) return;
-    if (last === this.last && inState === this.inState) return isTold(end, isLate || !this.isEvent(end)) ? [] : undefined;
-    const isNext = ({ id, prev, type }) => prev === last && (id !== last || inState && type === position);
+    if (this.epoch ? last && epochOf(last) !== this.epoch : line && line !== this.line) return;
+    if (last === this.last && !this.inState) return isTold(end, isLate || !this.isEvent(end)) ? [] : undefined;
+    const isNext = ({ id, prev }) => prev === last && id !== last;
     let had = 0, from = ring.findLastIndex(isNext);
     // An id of the application that several events have.
-    if (!inState && last && ring[from]?.id !== ring.find(isNext)?.id) return;
+    if (last && ring[from]?.id !== ring.find(isNext)?.id) return;
     // A position that came to another stream only.
-    if (from < 0 && !inState && !this.inState) {
+    if (from < 0 && !this.inState) {
       if (mark === this.mark) return [];
       const isIt = entry => markOf(entry) === mark;
       had = 1;
@@ -63,10 +71,8 @@ export class StreamLog extends Replica {
       if (from !== ring.findIndex(isIt)) return;
     }
     const rest = ring.slice(from);  // there are holes in that of a tab that came late
-    const isChain = (entry, i) => (i < had || !entry.inState || entry.inState === inState) && (!i || entry.prev === rest[i - 1].id);
-    const isWhole = !inState || inState === this.inState || rest.some(entry => entry.type === position && entry.inState === inState);
-    const isKnown = from >= 0 && isWhole && isTold(rest[0], this.isEvent(rest[0]));
-    if (isKnown && rest.every(isChain) && end.id === this.last) return rest.slice(had);
+    const isChain = (entry, i) => (i < had || !entry.inState) && (!i || entry.prev === rest[i - 1].id);
+    if (from >= 0 && isTold(rest[0], this.isEvent(rest[0])) && rest.every(isChain) && end.id === this.last) return rest.slice(had);
   }
 
   // Returns the entries for a new tab, and for one that lacks too much.
