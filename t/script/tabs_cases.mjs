@@ -257,6 +257,76 @@ const CASES = {
     return cases;
   },
 
+  // The server replays. Its streams begin with that id, without data.
+  async 'a page is restored that another server gave an empty id'(hasWorker) {
+    const {server, browser, open, pass, publish} = begin({hasWorker, hasIds: false, idOf: seq => `id: ${seq}\n`, first: 'id:\n\n'});
+    const early = open();
+    await pass(5);
+    publish(3);
+    await pass(1);
+    for (const stream of server.streams) stream.cut();
+    await pass(5);
+    publish(3);
+    await pass(1);
+    browser.freeze(early);
+    publish(3);
+    const late = open();
+    await pass(5);
+    browser.thaw(early);
+    await pass(10);
+    publish(1);
+    await pass(10);
+    return [[early.received, Array.from({length: 10}, (_, at) => `${at + 1}`)], [late.received.at(-1), '10']];
+  },
+
+  // The first block is still on its way.
+  async 'a page leaves before the first block, and returns to the stream of another one'(hasWorker) {
+    const {browser, open, pass, publish} = begin({hasWorker});
+    publish(3);
+    Object.assign(browser, {isCalm: false, slow: 100});
+    const early = open();
+    while (early.hub.readyState !== 1) await pass(0.01);
+    browser.freeze(early);
+    Object.assign(browser, {isCalm: true, slow: undefined});
+    await pass(1);
+    const first = open();
+    await pass(5);
+    publish(3);
+    await pass(1);
+    const second = open();
+    await pass(5);
+    browser.close(first);
+    if (hasWorker) browser.kill(browser.worker);
+    await pass(5);
+    publish(3);
+    await pass(5);
+    browser.thaw(early);
+    await pass(10);
+    publish(3);
+    await pass(10);
+    return [[early.received, ids(10, 12)], [second.received, ids(7, 12)]];
+  },
+
+  // A handler has pushed the id, without data. The hub does not know it.
+  async 'a page is restored, and a handler has pushed an id'(hasWorker) {
+    const {server, browser, open, pass, publish} = begin({hasWorker});
+    const early = open();
+    await pass(5);
+    publish(3);
+    for (const stream of server.streams) stream.send('id: order-17\n\n');
+    publish(1);
+    await pass(1);
+    browser.freeze(early);
+    publish(3);
+    const late = open();
+    await pass(5);
+    browser.thaw(early);
+    await pass(15);
+    publish(1);
+    await pass(5);
+    return [[early.received, ids(1, 8)], [late.received, ['1-8']]];
+  },
+
   // No position says how far the stream is.
   async 'a page is restored after a restart of a hub that sends no positions'(hasWorker) {
     const {server, browser, open, pass, publish} = begin({hasWorker, isSilent: true});

@@ -185,6 +185,9 @@ class Server {
   }
 
   replay(lastId, user) {
+    if (this.first) {                     // another server replays
+      return this.first + (lastId ? this.after(+lastId).map(event => this.text(event, user)).join('') : '');
+    }
     if (!this.hasIds) return 'retry: 100\n\n';
     const position = this.hasState ? `event: position\ndata\nid: ${this.id(this.last)}\n\n` : '';
     const [, epoch, seq, reported] = /^(\d+)-(\d+)-?(\d+)?/.exec(lastId ?? '') ?? [];
