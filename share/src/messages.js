@@ -15,8 +15,8 @@
 // alive      worker to tab          alive: the name of a lock       when the tab is granted it, that worker has ended: the tab
 //                                                                   joins the next one
 // welcome    stream to the tab of   welcome: the place; entries;    a tab of this owner that is still where it asked (asked)
-//            the hello; at first    asked: the id in the hello; '': dispatches the entries, takes the place, and follows the
-//            to all                 to tabs without one             stream
+//            the hello; at first    asked: tag of the hello; '': to dispatches the entries, takes the place, and follows the
+//            to all                 tabs without an id              stream
 // leads      a new stream to all    leads                           a tab that follows no stream says hello
 // entries    stream to all          entries                         a tab that follows dispatches them; it says hello again
 //                                                                   if one is not the next after its own

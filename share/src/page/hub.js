@@ -164,7 +164,7 @@ export class Hub extends EventTarget {
     this.#hasMoved ||= yields;
     if (leads) this.greet();
     // A welcome may be late, and answer what the tab has asked before. One for all tabs may be another user's.
-    if (welcome && (asked !== replica.last || welcome.owner !== (replica.owner ?? welcome.owner))) return;
+    if (welcome && (asked !== (asked === '' ? replica.last : replica.tag) || welcome.owner !== (replica.owner ?? welcome.owner))) return;
     if (welcome || this.#isFollowing) {
       if (readyState === OPEN && this.readyState === CONNECTING) {
         this.readyState = OPEN;

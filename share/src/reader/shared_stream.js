@@ -47,7 +47,7 @@ export class SharedStream {
   // came before the request. One whose last id is not known waits, too: the stream may come to it, until it has been flowing,
   // or polls, for two seconds, and its state is complete: otherwise tabs would yield to each other for ever.
   onTabMessage(message, from, isLate) {
-    const { last, call } = message;
+    const { last, tag, call } = message;
     if (call) {
       this.#reader[call]?.();
       return this.send({}, from);
@@ -71,8 +71,8 @@ export class SharedStream {
     }
     const entries = last === undefined
       ? this.#state.readyState && replica.snapshot()
-      : owner === user && replica.since(message, isLate) || isLate && replica.snapshot(message.tag !== message.line || !replica.hasPositions);
-    if (entries) return this.#welcome(last, entries, from);
+      : owner === user && replica.since(message, isLate) || isLate && replica.snapshot(last || !replica.hasPositions);
+    if (entries) return this.#welcome(tag, entries, from);
     this.#waiting.set(from, message);
     if (isWaiting) return;
     this.#reader.wake();

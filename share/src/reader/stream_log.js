@@ -38,8 +38,8 @@ export class StreamLog extends Replica {
     return { type, data, id, tag: this.#log + ++this.#made, after: this.tag, prev, epoch, inState, isShown, line: line ?? (isNew ? undefined : end?.line), at: locate(type, data, isShown, key) };
   }
 
-  // Returns the entries that a tab lacks; undefined if they are not known. A tab of another line that has an
-  // older event was not told of the gap. Late, no position will follow the last event.
+  // Returns the entries that a tab lacks; undefined if they are not known. A tab of another line that has an older event was not
+  // told of the gap. Late, no position will follow the last event.
   since({ last, inState, line, mark, tag }, isLate) {
     const { ring } = this;
     // An id does not say how far a tab is, if several events have it. Of a tab that comes from another stream it is all that
@@ -49,7 +49,7 @@ export class StreamLog extends Replica {
       const lacked = ring.slice(ring.findIndex(entry => entry.after === tag));
       let at = tag;
       if (lacked[0] && lacked.every(entry => entry.after === at && (at = entry.tag))) return lacked;
-      if (tag.startsWith(this.#log)) return;
+      if (!last || tag.startsWith(this.#log)) return;
     }
     if (inState) return;                  // no other stream has the events of that state
     const end = ring.at(-1);
