@@ -10,8 +10,8 @@
 //!   `lies`.
 //! - To add an operation, add a method and its weight to `Episode::step` in `episode`. A worker's part runs in the thread of
 //!   the worker, which notes in the trace what the application was told.
-//! - To let an episode do something new to the process or to the wires, add a function to the trait in `world`. `processes` does
-//!   it to real processes.
+//! - To let an episode do something new to the process or to the wires, add a function to the trait in `world`. `processes`
+//!   does it to real processes.
 //! - To add a change of the process, such as an upgrade, add a kind of `Change` to `trace`, and ask in each rule what it
 //!   excuses.
 

@@ -38,8 +38,8 @@ export class StreamLog extends Replica {
     return { type, data, id, tag: this.#log + ++this.#made, after: this.tag, prev, epoch, inState, isShown, line: line ?? (isNew ? undefined : end?.line), at: locate(type, data, isShown, key) };
   }
 
-  // Returns the entries that a tab lacks; undefined if they are not known. A tab of another line that has an older event was not
-  // told of the gap. Late, no position will follow the last event.
+  // Returns the entries that a tab lacks; undefined if they are not known. A tab of another line that has an older event was
+  // not told of the gap. Late, no position will follow the last event.
   since({ last, inState, line, mark, tag }, isLate) {
     const { ring } = this;
     // An id does not say how far a tab is, if several events have it. Of a tab that comes from another stream it is all that

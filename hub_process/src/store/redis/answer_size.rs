@@ -48,8 +48,8 @@ impl AnswerSize {
         }
     }
 
-    /// Reduces the number after a connection was lost. If an answer was awaited, it was perhaps too long, so that all later ones
-    /// are shorter. Returns true if the shortest one was awaited.
+    /// Reduces the number after a connection was lost. If an answer was awaited, it was perhaps too long, so that all later
+    /// ones are shorter. Returns true if the shortest one was awaited.
     pub fn reduce(&mut self) -> bool {
         let is_shortest = self.is_awaited && self.entries == LEAST;
         self.entries = (self.entries / 8).max(LEAST);
