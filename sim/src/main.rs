@@ -53,6 +53,7 @@ use program::{
 /// The book, beside its world of real processes.
 #[path = "../../hub_process/tests/book"]
 mod book {
+    pub mod arrival;
     pub mod client;
     pub mod episode;
     pub mod rest;
@@ -61,7 +62,7 @@ mod book {
     pub mod worker;
     pub mod world;
 }
-use book::{client, episode, rules, trace, worker, world};
+use book::{arrival, client, episode, rules, trace, worker, world};
 
 use baton::Ran;
 use std::process::ExitCode;

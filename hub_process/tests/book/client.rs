@@ -19,6 +19,8 @@ pub struct Client {
     pub seen: Seen,
     /// The number of its newest stream.
     pub stream: u64,
+    /// True if that is a poll.
+    pub polls: bool,
     /// The last bytes, in which a field `retry` may begin.
     pub tail: Vec<u8>,
 }

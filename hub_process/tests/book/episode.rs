@@ -1,19 +1,16 @@
 //! An episode: operations of all capabilities, drawn at random, with a process that dies, stops and is upgraded in their midst.
 //! It knows the [`World`] only by its functions.
 
+use crate::arrival::Role;
 use crate::client::{Client, PADDING};
-use crate::support::stream_settings;
-use crate::trace::{place, Change, Outcome, Publish, Rest, Seen, Stream, Trace, FOREVER, LASTING, MOST};
+use crate::trace::{place, Change, Meant, Outcome, Publish, Rest, Seen, Trace, FOREVER, LASTING};
 use crate::worker::Worker;
 use crate::world::{Wanted, World};
-use eventsource_xs::event::{EventName, Field, Text, Unsequenced};
-use eventsource_xs::hub::{
-    Access, Announcement, EndRequest, MemberData, MemberRequest, OnSlow, Presence, Publication, Retain, StartPoint,
-    Statement, SubscribeRequest, Topic,
-};
-use eventsource_xs::remote::{Act, Subscribed};
-use eventsource_xs::runtime::{monotonic, OpenOptions, Pushed, StreamHandle};
-use eventsource_xs::stream::{Reason, Settings};
+use eventsource_xs::event::{EventName, Field, Text};
+use eventsource_xs::hub::{EndRequest, OnSlow, Publication, Retain, Topic};
+use eventsource_xs::remote::Act;
+use eventsource_xs::runtime::Pushed;
+use eventsource_xs::stream::Reason;
 use eventsource_xs::wire::{Call, VERSION};
 use eventsource_xs::ErrorCode;
 use fastrand::Rng;
@@ -23,11 +20,11 @@ use std::time::{Duration, Instant};
 
 pub const CHANNELS: [&str; 3] = ["a", "b", "c"];
 /// The channel of members, and that in which they are only counted.
-const ROOM: &str = "room";
-const LOBBY: &str = "lobby";
+pub const ROOM: &str = "room";
+pub const LOBBY: &str = "lobby";
 const KEYS: [&str; 4] = ["", "x", "y", "z"];
-const MEMBERS: [&str; 3] = [LASTING, "bob", "cid"];
-const LABELS: [&str; 2] = ["user 1", "user 2"];
+pub const MEMBERS: [&str; 3] = [LASTING, "bob", "cid"];
+pub const LABELS: [&str; 2] = ["user 1", "user 2"];
 /// A label by which streams are counted begins with a zero byte.
 pub const LIMITS: [&str; 2] = ["\0=ann", "\0=bob"];
 pub const WORKERS: usize = 3;
@@ -35,30 +32,15 @@ pub const CLIENTS: usize = 8;
 /// The last client reads everything, and is always there.
 const AUDITOR: usize = CLIENTS - 1;
 /// A client that is told to come back does so within a part of this time.
-const RETRY: Duration = Duration::from_millis(600);
+pub const RETRY: Duration = Duration::from_millis(600);
 /// The time within which everything comes to rest.
 pub const AT_REST: Duration = Duration::from_secs(20);
-
-/// How a client behaves: as which member, with which topics.
-#[derive(Clone, Debug)]
-struct Role {
-    channels: Vec<&'static str>,
-    follows_state: bool,
-    member: Option<&'static str>,
-    /// True if the member is only counted.
-    is_counted: bool,
-    has_will: bool,
-    label: Option<&'static str>,
-    limit: Option<&'static str>,
-    /// True if the client reads now and then only, with little room for what waits.
-    is_slow: bool,
-}
 
 pub struct Episode {
     pub rng: Rng,
     pub world: Box<dyn World>,
     pub trace: Arc<Mutex<Trace>>,
-    roles: Vec<Role>,
+    pub roles: Vec<Role>,
     pub clients: Vec<Client>,
     /// Clients that come back at a time, because the server has told them to.
     pub returning: Vec<(Instant, usize)>,
@@ -74,42 +56,6 @@ pub fn all_channels() -> Vec<&'static str> {
     [&CHANNELS[..], &[ROOM, LOBBY]].concat()
 }
 
-fn unsequenced(name: &str, data: &str) -> Unsequenced {
-    let name = EventName::new(Text::from(name)).expect("a name");
-    Unsequenced::of([Field::Event(name), Field::Data(Text::from(data))].into_iter())
-}
-
-/// A member of the room, with what it says, or one of the lobby. One of the room stays longer than any episode, one for a
-/// moment.
-fn member(id: &str, data: u8, is_counted: bool) -> Box<MemberRequest> {
-    let linger = match id {
-        _ if is_counted => Duration::ZERO,
-        LASTING => Duration::from_secs(3600),
-        "bob" => Duration::from_millis(100),
-        _ => Duration::ZERO,
-    };
-    Box::new(MemberRequest {
-        channel: if is_counted { LOBBY } else { ROOM }.as_bytes().into(),
-        id: id.as_bytes().into(),
-        linger,
-        is_counted,
-        data: MemberData { text: data.to_string().as_bytes().into(), is_json: false },
-        join: unsequenced("join", &format!("{id} {data}")),
-        update: unsequenced("update", &format!("{id} {data}")),
-        leave: unsequenced("leave", id),
-    })
-}
-
-fn will(stream: u64) -> Box<Announcement> {
-    Box::new(Announcement {
-        channel: b"room"[..].into(),
-        key: Box::default(),
-        retain: Retain::No,
-        event: unsequenced("will", &format!("will {stream}")),
-        statement: Statement::Nothing,
-    })
-}
-
 impl Episode {
     pub fn new(seed: u64, world: impl FnOnce(Wanted, &Arc<Mutex<Trace>>) -> Box<dyn World>) -> Self {
         let mut rng = Rng::with_seed(seed);
@@ -122,6 +68,7 @@ impl Episode {
             publishes: Vec::new(),
             clients: Vec::new(),
             streams: BTreeMap::new(),
+            tickets: Vec::new(),
             changes: Vec::new(),
             rest: Rest::default(),
             stuck: Vec::new(),
@@ -129,34 +76,9 @@ impl Episode {
         let events = if complete { 10_000 } else { rng.usize(1..20) };
         let on_slow = *rng.choice(&[OnSlow::Disconnect, OnSlow::Gap]).expect("one");
         let world = world(Wanted { workers: WORKERS, stored, events, on_slow }, &trace);
-        let mut roles: Vec<Role> = (1..CLIENTS)
-            .map(|_| {
-                let mut channels = rng.choose_multiple(CHANNELS, 1 + rng.clone().usize(..CHANNELS.len()));
-                channels.extend([ROOM, LOBBY].into_iter().filter(|_| rng.bool()));
-                let member = rng.choice(MEMBERS).filter(|_| rng.bool());
-                Role {
-                    channels,
-                    follows_state: rng.u8(..3) == 0,
-                    member,
-                    is_counted: rng.u8(..3) == 0,
-                    has_will: rng.bool(),
-                    label: rng.choice(LABELS).filter(|_| rng.u8(..3) == 0),
-                    limit: rng.choice(LIMITS).filter(|_| rng.bool()),
-                    is_slow: rng.u8(..4) == 0,
-                }
-            })
-            .collect();
+        let mut roles: Vec<Role> = (1..CLIENTS).map(|_| Role::draw(&mut rng)).collect();
         // One client reads everything, and is always there.
-        roles.push(Role {
-            channels: all_channels(),
-            follows_state: false,
-            member: None,
-            is_counted: false,
-            has_will: false,
-            label: None,
-            limit: None,
-            is_slow: false,
-        });
+        roles.push(Role { channels: all_channels(), ..Role::default() });
         let clients = roles.iter().map(|role| {
             let Role { ref channels, follows_state, is_slow, .. } = *role;
             let seen = Seen { channels: channels.clone(), follows_state, is_slow, ..Seen::default() };
@@ -210,7 +132,7 @@ impl Episode {
             75..90 => self.clients[client].leave(),
             90..92 => self.release(worker),
             92 => self.close_stream(worker),
-            93 => self.end_label(worker),
+            93 => self.end(worker),
             94 if self.disrupts => self.cut(worker),
             95 => {
                 self.world.set_longest_piece(worker, *self.rng.choice(&[1, 7, 100, 65_536]).expect("one"));
@@ -231,10 +153,11 @@ impl Episode {
             }
             self.clients[at].read();
             if was_open && self.clients[at].connection.is_none() {
-                // Three of four come back, soon.
-                let is_auditor = at == AUDITOR;
-                if is_auditor || !self.clients[at].is_finished() && self.rng.u8(..4) > 0 {
-                    let pause = if is_auditor { 0 } else { self.rng.u64(..RETRY.as_millis() as u64 / 2) };
+                // Three of four come back, soon, and all that poll.
+                let (is_auditor, polls) = (at == AUDITOR, self.clients[at].polls);
+                if is_auditor || !self.clients[at].is_finished() && (polls || self.rng.u8(..4) > 0) {
+                    let longest = if polls { 20 } else { RETRY.as_millis() as u64 / 2 };
+                    let pause = if is_auditor { 0 } else { self.rng.u64(..longest) };
                     self.returning.push((Instant::now() + Duration::from_millis(pause), at));
                 }
             }
@@ -337,88 +260,6 @@ impl Episode {
         });
     }
 
-    /// Opens a stream of a client, which resumes, at a worker.
-    pub fn connect(&mut self, client: usize) {
-        let worker = self.rng.usize(..WORKERS);
-        let role = self.roles[client].clone();
-        let (socket, own) = self.world.connection(role.is_slow);
-        self.streams += 1;
-        let number = self.streams;
-        let stream = Stream {
-            client,
-            member: role.member,
-            is_counted: role.is_counted,
-            data: self.rng.u8(..3),
-            has_will: role.has_will,
-            label: role.label,
-            limit: role.limit,
-            pushed: 0,
-            asked: None,
-            began: None,
-        };
-        let data = stream.data;
-        self.trace.lock().expect("no panic").streams.insert(number, stream);
-        self.clients[client].open(number, own);
-        let last_id = self.clients[client].last_id.clone();
-        let (may_wait, in_handler) = (self.rng.bool(), self.rng.bool());
-        let returns_later = in_handler && !self.is_resting && self.rng.bool();
-        self.act(worker, move |worker| {
-            let (asked, asked_at) = (Instant::now(), monotonic());
-            // As EventSource::XS::Hub::App does, before the response begins.
-            if role.limit.is_some_and(|limit| !worker.reserve(limit, MOST, asked_at)) {
-                return;
-            }
-            let opening = OpenOptions {
-                socket: Some(socket),
-                head: b"",
-                content: b"",
-                body: Default::default(),
-                settings: Settings { retry: RETRY, ..stream_settings() },
-                waits: false,
-                ends_with_handle: false,
-                interpreter: 0,
-                max_streams: 1000,
-                handler_limit: None,
-                may_wait,
-                members_of: None,
-            };
-            worker
-                .note(|trace| trace.streams.get_mut(&number).expect("a stream").asked = Some((asked, asked + FOREVER)));
-            let mut handle = StreamHandle::open(opening).map_err(|(error, _)| error).expect("a reactor");
-            let presence = Presence {
-                member: role.member.map(|id| member(id, data, role.is_counted)),
-                will: role.has_will.then(|| will(number)),
-            };
-            let labels = role.label.iter().chain(&role.limit).map(|label| label.as_bytes().into()).collect();
-            let access = Access { labels, asked_at, ..Access::default() };
-            let request = SubscribeRequest {
-                topics: role.channels.iter().map(|name| Topic::Channel(name.as_bytes().into())).collect(),
-                after: Some(last_id.as_bytes()).filter(|id| !id.is_empty()).map(Into::into),
-                start: if role.follows_state { StartPoint::State } else { StartPoint::Latest },
-                access,
-                presence,
-                ..SubscribeRequest::default()
-            };
-            if in_handler {
-                handle.enter_handler(); // the subscription takes effect when the handler returns
-            }
-            let subscribed = worker.hub.subscribe(&mut handle, request, role.limit.is_some());
-            if let (Ok(Subscribed::Ended), Some(limit)) = (&subscribed, role.limit) {
-                worker.reserve(limit, 0, asked_at);
-            }
-            match subscribed {
-                Ok(_) if returns_later => {}
-                Ok(_) => handle.leave_handler(),
-                Err(_) => handle.close(Reason::Application), // as an application does that cannot serve the client
-            }
-            let mut trace = worker.trace.lock().expect("no panic");
-            let (stream, now) = (trace.streams.get_mut(&number).expect("a stream"), Instant::now());
-            (stream.asked, stream.began) = (Some((asked, now)), Some(now).filter(|_| !returns_later));
-            let streams = if returns_later { &mut worker.in_handler } else { &mut worker.streams };
-            streams.insert(number, handle);
-        });
-    }
-
     /// Lets a worker forget a stream, as a handler does that returns.
     fn release(&mut self, worker: usize) {
         let at = self.rng.usize(..CLIENTS);
@@ -443,16 +284,23 @@ impl Episode {
         });
     }
 
-    /// Ends the streams with a label.
-    fn end_label(&mut self, worker: usize) {
-        let (label, finishes) = (self.rng.choice(LABELS).expect("a label"), self.rng.bool());
+    /// Ends the streams with a label or a topic.
+    fn end(&mut self, worker: usize) {
+        let (meant, finishes) = match self.rng.u8(..6) {
+            0 => (Meant::Channel(self.rng.choice(CHANNELS).expect("a channel")), self.rng.u8(..4) == 0),
+            1 => (Meant::Pattern(self.rng.choice(CHANNELS).expect("a channel")), self.rng.u8(..4) == 0),
+            _ => (Meant::Label(self.rng.choice(LABELS).expect("a label")), self.rng.bool()),
+        };
         self.act(worker, move |worker| {
+            let noted = worker.begin_change(Instant::now(), Change::Ended(meant, finishes));
+            let (labels, topics) = match meant {
+                Meant::Label(label) => (vec![label.as_bytes().into()], vec![]),
+                Meant::Channel(name) => (vec![], vec![Topic::Channel(name.as_bytes().into())]),
+                Meant::Pattern(name) => (vec![], vec![Topic::Pattern(format!("{name}*").into_bytes().into())]),
+            };
             // An end whose answer is lost may have happened, and only then it is promised.
-            let change = worker.begin_change(Instant::now(), Change::EndedLabel(label, finishes));
-            let labels = vec![label.as_bytes().into()];
-            let call = Call::EndStreams(EndRequest { labels, topics: Vec::new(), finishes });
-            if worker.hub.call(call).is_ok() {
-                worker.end_change(change);
+            if worker.hub.call(Call::EndStreams(EndRequest { labels, topics, finishes })).is_ok() {
+                worker.end_change(noted);
             }
         });
     }

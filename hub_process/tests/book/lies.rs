@@ -1,7 +1,9 @@
 //! The book is tested by itself: a trace in which all rules hold, and for each rule at least one lie that the rule finds.
 
 use crate::rules::judge;
-use crate::trace::{Change, Item, Map, Outcome, Publish, Rest, Seen, Stream, Trace, COUNT, LASTING};
+use crate::trace::{
+    Change, Item, Map, Meant, Offer, Outcome, Publish, Rest, Seen, Stream, Ticket, Trace, COUNT, LASTING,
+};
 use std::time::{Duration, Instant};
 
 /// A trace is written with one thing each millisecond.
@@ -36,7 +38,7 @@ impl Writer {
     fn open(&mut self, client: usize, number: u64, stream: Stream, after: &str) {
         let asked = Some((self.now(), self.now()));
         let began = asked.map(|(_, answered)| answered);
-        self.trace.streams.insert(number, Stream { client, asked, began, ..stream });
+        self.trace.streams.insert(number, Stream { client, asked, began, will: number, ..stream });
         self.see(&[client], &Item::Opened { stream: number, after: after.into() });
     }
 
@@ -55,12 +57,27 @@ fn position(seq: u64) -> Item {
 }
 
 fn stream(member: Option<&'static str>, has_will: bool, label: Option<&'static str>) -> Stream {
-    let (limit, pushed, asked, began) = (None, 0, None, None);
-    Stream { client: 0, member, is_counted: false, data: 0, has_will, label, limit, pushed, asked, began }
+    Stream {
+        client: 0,
+        member,
+        is_counted: false,
+        data: 0,
+        has_will,
+        label,
+        limit: None,
+        poll: None,
+        max_age: None,
+        offer: None,
+        will: 0,
+        pushed: 0,
+        asked: None,
+        began: None,
+    }
 }
 
 /// A hub with a file and one upgrade. Client 0 reads everything, client 1 is Cid with a will, client 2 is a page that follows
-/// the state, client 3 is Bob, who comes back after the upgrade, and client 4 is ended by its label.
+/// the state, client 3 is Bob, who comes back after the upgrade, client 4 is ended by its label, client 5 comes by
+/// a ticket, and client 6 polls.
 fn truth() -> Trace {
     let seen =
         |channels: &[&'static str], follows_state| Seen { channels: channels.into(), follows_state, ..Seen::default() };
@@ -76,8 +93,11 @@ fn truth() -> Trace {
             seen(&["a", "room"], true),
             seen(&["a"], false),
             seen(&["a"], false),
+            seen(&["b"], false),
+            seen(&["b"], false),
         ],
         streams: Default::default(),
+        tickets: Vec::new(),
         changes: Vec::new(),
         rest: Rest::default(),
         stuck: Vec::new(),
@@ -101,7 +121,7 @@ fn truth() -> Trace {
     w.trace.streams.get_mut(&3).expect("a stream").pushed = 2;
     w.see(&[1], &Item::Push { stream: 3, number: 1 });
     w.see(&[1], &Item::Push { stream: 3, number: 2 });
-    w.change(Change::EndedLabel("user 1", true));
+    w.change(Change::Ended(Meant::Label("user 1"), true));
     w.see(&[4], &Item::Finish);
     w.see(&[4], &Item::Ended);
     let second = w.publish("a", "plain", "-", 4);
@@ -114,13 +134,32 @@ fn truth() -> Trace {
     w.see(&[1], &Item::Left);
     w.see(&[0, 2], &event(5, "will", "will 3"));
     w.see(&[0, 2], &event(6, "leave", "cid"));
+    w.open(5, 7, stream(None, false, Some("user 2")), "e-6");
+    w.see(&[5], &position(6));
+    let (asked, valid_for) = (w.now(), Duration::from_secs(600));
+    let ticket = Ticket { client: 5, stream: 7, asked, data: 0, valid_for, sealed: Vec::new() };
+    w.trace.tickets.push(ticket);
+    w.see(&[5], &Item::Left);
+    let opened = Some((w.now(), w.now()));
+    let offer = Some(Offer { ticket: 0, is_foreign: false, opened, is_admitted: Some(true) });
+    w.open(5, 8, Stream { offer, ..stream(None, false, Some("user 2")) }, "e-6");
+    w.see(&[5], &position(6));
+    let poll = || Stream { poll: Some(Duration::ZERO), ..stream(None, false, Some("user 3")) };
+    w.open(6, 9, poll(), "");
+    w.see(&[6], &position(6));
+    w.see(&[6], &Item::Ended);
+    w.change(Change::Ended(Meant::Label("user 3"), true));
+    w.open(6, 10, poll(), "e-6");
+    w.see(&[6], &Item::Finish);
+    w.see(&[6], &Item::Ended);
     let third = w.publish("a", "plain", "-", 7);
     w.see(&[0, 2, 3], &third);
     w.trace.clients[2].map =
         [("a x", "3 a x"), ("room bob", "bob 0")].map(|(key, data)| (key.into(), data.into())).into();
     let fresh_map: Map = w.trace.clients[2].map.clone();
     let (members, subscribers) = ([("bob".into(), (1, "0".into()))].into(), [("a", 3)].into());
-    w.trace.rest = Rest { members, open: vec![0, 2, 3], subscribers, fresh_map, free: vec!["address"] };
+    let at = Some(w.now());
+    w.trace.rest = Rest { at, members, open: vec![0, 2, 3, 5], subscribers, fresh_map, free: vec!["address"] };
     writer.trace
 }
 
@@ -142,6 +181,10 @@ fn insert(trace: &mut Trace, client: usize, item: Item, is_before: impl Fn(&Item
 fn is(seq: u64) -> impl Fn(&Item) -> bool {
     let wanted = format!("e-{seq}");
     move |item| matches!(item, Item::Event { id, .. } if *id == wanted)
+}
+
+fn offer_of(trace: &mut Trace) -> &mut Offer {
+    trace.streams.get_mut(&8).and_then(|stream| stream.offer.as_mut()).expect("an offer")
 }
 
 type Lie = (u32, &'static str, fn(&mut Trace));
@@ -219,6 +262,42 @@ const LIES: &[Lie] = &[
     }),
     (13, "a will of a stream that the application has ended", |trace| {
         insert(trace, 0, event(8, "will", "will 5"), is(7));
+    }),
+    (15, "an end that forgets who was asked for before", |trace| {
+        let (at, stream) = (trace.changes[0].0, trace.streams.get_mut(&4).expect("a stream"));
+        (stream.label, stream.asked) =
+            (Some("user 1"), Some((at - Duration::from_millis(1), at + Duration::from_millis(9))));
+    }),
+    (15, "an end of a topic that forgets a stream", |trace| {
+        trace.changes[0].2 = Change::Ended(Meant::Pattern("a"), false);
+    }),
+    (15, "a poll that follows an end, and is not told", |trace| hide(trace, 6, |item| *item == Item::Finish)),
+    (16, "a ticket of another client", |trace| offer_of(trace).is_foreign = true),
+    (16, "a ticket that was withdrawn", |trace| {
+        let at = trace.tickets[0].asked + Duration::from_micros(100);
+        trace.changes.push((at, at, Change::Ended(Meant::Channel("b"), false)));
+    }),
+    (16, "a ticket that has expired", |trace| trace.tickets[0].valid_for = Duration::ZERO),
+    (16, "a good ticket that is refused", |trace| offer_of(trace).is_admitted = Some(false)),
+    (17, "a stream that outlives its ticket", |trace| {
+        let asked = trace.tickets[0].asked;
+        (trace.tickets[0].valid_for, trace.rest.at) = (Duration::from_secs(1), Some(asked + Duration::from_secs(9)));
+    }),
+    (17, "a stream that outlives its age", |trace| {
+        trace.streams.get_mut(&1).expect("a stream").max_age = Some(Duration::from_secs(1));
+        trace.rest.at = trace.rest.at.map(|at| at + Duration::from_secs(9));
+    }),
+    (20, "a poll that ends early", |trace| {
+        let at = trace.clients[6].items[2].0;
+        trace.streams.get_mut(&9).expect("a stream").poll = Some(Duration::from_secs(20));
+        trace.clients[6].items[0].1 = Item::Opened { stream: 9, after: "e-5".into() };
+        trace.changes.retain(|(from, ..)| *from > at + Duration::from_secs(9));
+    }),
+    (20, "a poll that does not end", |trace| {
+        let at = trace.rest.at.map(|at| at + Duration::from_secs(9));
+        trace.clients[6].items.truncate(2);
+        trace.changes.clear();
+        trace.rest.at = at;
     }),
     (18, "a stream that a drain forgets", |trace| {
         let at = trace.clients[1].items[0].0;

@@ -15,6 +15,7 @@
 //! - To add a change of the process, such as an upgrade, add a kind of `Change` to `trace`, and ask in each rule what it
 //!   excuses.
 
+mod arrival;
 mod client;
 mod episode;
 mod lies;

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 impl Episode {
     fn is_idle(&mut self) -> bool {
         self.read();
-        self.returning.is_empty()
+        let polls = |client: &Client| client.polls && client.connection.is_some();
+        self.returning.is_empty() && !self.clients.iter().any(polls)
     }
 
     /// Heals what is broken, and waits until all is at rest: each client that is there has the last event of each of its
@@ -131,7 +132,7 @@ impl Episode {
             let free = LIMITS.into_iter().filter(|limit| has_place(&mut hub, limit)).collect();
             self.read();
             let mut trace = self.trace.lock().expect("no panic");
-            trace.rest = Rest { members, open, subscribers, fresh_map, free };
+            trace.rest = Rest { at: Some(Instant::now()), members, open, subscribers, fresh_map, free };
             trace.clients = self.clients.iter().map(|client| client.seen.clone()).collect();
             let is_settled = rules::judge(&trace).is_empty();
             drop(trace);

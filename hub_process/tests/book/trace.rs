@@ -106,12 +106,74 @@ pub struct Stream {
     pub label: Option<&'static str>,
     /// The limit by which it is counted.
     pub limit: Option<&'static str>,
+    /// The time for which its client waits for something new, if it polls.
+    pub poll: Option<Duration>,
+    /// The time after which it ends.
+    pub max_age: Option<Duration>,
+    /// The ticket that its client has brought.
+    pub offer: Option<Offer>,
+    /// The number in its will: that of the stream for which the application was asked.
+    pub will: u64,
     /// The number of events that were pushed to it.
     pub pushed: u64,
     /// The worker asked the hub to subscribe it in this time.
     pub asked: Option<(Instant, Instant)>,
     /// When that had taken effect at the latest: its handler has returned.
     pub began: Option<Instant>,
+}
+
+impl Stream {
+    /// Returns true if its application was not asked.
+    pub fn is_by_ticket(&self) -> bool {
+        self.offer.as_ref().is_some_and(|offer| offer.is_admitted == Some(true))
+    }
+}
+
+/// A ticket.
+#[derive(Clone, Debug)]
+pub struct Ticket {
+    pub client: usize,
+    /// The stream for which it was issued, and the data of its member.
+    pub stream: u64,
+    pub data: u8,
+    /// When the application was asked.
+    pub asked: Instant,
+    /// The time from then for which it is valid at most.
+    pub valid_for: Duration,
+    pub sealed: Vec<u8>,
+}
+
+/// A ticket that a client brings.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// Its index.
+    pub ticket: usize,
+    /// True if it is the ticket of another client.
+    pub is_foreign: bool,
+    /// When the hub was asked.
+    pub opened: Option<(Instant, Instant)>,
+    /// The hub's answer.
+    pub is_admitted: Option<bool>,
+}
+
+/// The streams that are ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meant {
+    Label(&'static str),
+    Channel(&'static str),
+    /// The channels whose names begin so.
+    Pattern(&'static str),
+}
+
+impl Meant {
+    /// Returns true if it means a stream that reads these channels.
+    pub fn is(&self, stream: &Stream, channels: &[&str]) -> bool {
+        match self {
+            Self::Label(label) => stream.label == Some(label),
+            Self::Channel(name) => channels.contains(name),
+            Self::Pattern(name) => channels.iter().any(|channel| channel.starts_with(name)),
+        }
+    }
 }
 
 /// Something that happens to the hub.
@@ -123,8 +185,8 @@ pub enum Change {
     Upgraded,
     /// An upgrade was refused.
     NotUpgraded,
-    /// The streams with this label were ended, so that their clients do not come back if this is true.
-    EndedLabel(&'static str, bool),
+    /// Streams were ended, so that their clients do not come back if this is true.
+    Ended(Meant, bool),
     /// The application has ended this stream.
     Closed(u64),
     /// The hub was drained within a time.
@@ -136,6 +198,8 @@ pub enum Change {
 /// The state of the hub when nothing happens any more.
 #[derive(Clone, Debug, Default)]
 pub struct Rest {
+    /// When it was so.
+    pub at: Option<Instant>,
     /// The members, their numbers of streams, and their data.
     pub members: BTreeMap<String, (u32, String)>,
     /// The clients whose streams are open.
@@ -160,6 +224,7 @@ pub struct Trace {
     pub publishes: Vec<Publish>,
     pub clients: Vec<Seen>,
     pub streams: BTreeMap<u64, Stream>,
+    pub tickets: Vec<Ticket>,
     pub changes: Vec<(Instant, Instant, Change)>,
     pub rest: Rest,
     /// Calls that did not return in time.
@@ -170,6 +235,11 @@ impl Trace {
     /// Returns the newest stream of a client.
     pub fn newest_stream(&self, client: usize) -> Option<&Stream> {
         self.streams.values().rev().find(|stream| stream.client == client)
+    }
+
+    /// Returns true if an end means a stream.
+    pub fn is_meant(&self, meant: &Meant, stream: &Stream) -> bool {
+        meant.is(stream, &self.clients[stream.client].channels)
     }
 
     /// Returns true if a change of a kind overlaps a span.
@@ -195,6 +265,9 @@ impl Trace {
         let Some(first) = lines.first().map(|(at, _)| *at) else { return };
         for (at, line) in &lines {
             println!("{:9.3} {line}", at.duration_since(first).as_secs_f64());
+        }
+        for (at, ticket) in self.tickets.iter().enumerate() {
+            println!("ticket {at}: for stream {}, valid for {:?}", ticket.stream, ticket.valid_for);
         }
         for (number, stream) in &self.streams {
             println!("stream {number}: {stream:?}");

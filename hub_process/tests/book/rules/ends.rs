@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Rule 15 (EventSource::Hub, "end"): a stream that the application has ended reads no event that is published afterwards.
 pub(super) fn ended_streams_read_no_more(trace: &Trace, broken: &mut Vec<Broken>) {
     for (began, ended, change) in &trace.changes {
-        let Change::EndedLabel(label, _) = change else { continue };
+        let Change::Ended(meant, _) = change else { continue };
         let later: BTreeSet<&str> =
             trace.publishes.iter().filter(|publish| publish.called > *ended).map(|publish| &*publish.data).collect();
         for client in &trace.clients {
@@ -17,11 +17,15 @@ pub(super) fn ended_streams_read_no_more(trace: &Trace, broken: &mut Vec<Broken>
                 match item {
                     Item::Opened { stream, .. } => {
                         let stream = &trace.streams[stream];
-                        let asked_before = stream.asked.is_some_and(|(_, answered)| answered < *began);
-                        is_meant = stream.label == Some(*label) && asked_before;
+                        // A process that follows a killed one may not know the end, which is repeated then.
+                        let asked_before = stream.asked.is_some_and(|(asked, answered)| {
+                            let is_forgotten = trace.has_change(*began, answered, |of| matches!(of, Change::Died));
+                            answered < *began || asked < *began && !is_forgotten
+                        });
+                        is_meant = trace.is_meant(meant, stream) && asked_before;
                     }
                     Item::Event { data, .. } if is_meant && later.contains(&**data) => {
-                        fail(broken, 15, || format!("{data} reached a stream with the label {label}, which was ended"));
+                        fail(broken, 15, || format!("{data} reached a stream of {meant:?}, which was ended"));
                     }
                     _ => {}
                 }
@@ -34,12 +38,13 @@ pub(super) fn ended_streams_read_no_more(trace: &Trace, broken: &mut Vec<Broken>
 /// that it is sent.
 pub(super) fn finished_clients_are_told(trace: &Trace, broken: &mut Vec<Broken>) {
     for life in lives(trace) {
-        let finishes = |change: &Change| matches!(change, Change::EndedLabel(_, true));
+        let finishes = |change: &Change| matches!(change, Change::Ended(_, true));
         // The stream may have been ended before with a retry.
         let by_finish_only = !trace.has_change(life.opened, life.ended.map_or(life.opened, |(at, _)| at), |change| {
             life.is_meant(change) && !finishes(change) || matches!(change, Change::Died | Change::Cut)
         });
-        if by_finish_only && life.is_ended_by_application(trace, finishes) && !life.was_told_to_finish {
+        let is_certain = life.stream.poll.is_none() && !life.may_have_aged(trace);
+        if is_certain && by_finish_only && life.is_ended_by_application(trace, finishes) && !life.was_told_to_finish {
             fail(broken, 15, || format!("the client of stream {} is not told to finish", life.number));
         }
     }
@@ -64,11 +69,18 @@ pub(super) fn an_upgrade_tells_clients_to_come_back(trace: &Trace, broken: &mut 
         let Some((at, Item::Ended)) = life.ended else { continue };
         let ends_it = |change: &Change| match change {
             Change::Upgraded | Change::NotUpgraded => false,
-            Change::EndedLabel(..) | Change::Closed(_) => life.is_meant(change),
+            Change::Ended(..) | Change::Closed(_) => life.is_meant(change),
             Change::Died | Change::Drained(_) | Change::Cut => true,
         };
         let only_upgrades = !trace.has_change(life.opened, at + SLACK, ends_it);
-        if only_upgrades && trace.complete && life.begun.is_some() && !life.is_slow && !life.was_told_to_come_back {
+        let ends_by_itself = life.stream.poll.is_some() || life.may_have_aged(trace);
+        if only_upgrades
+            && !ends_by_itself
+            && trace.complete
+            && life.begun.is_some()
+            && !life.is_slow
+            && !life.was_told_to_come_back
+        {
             fail(broken, 22, || format!("stream {} ends without a word", life.number));
         }
     }

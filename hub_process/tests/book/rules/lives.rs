@@ -10,6 +10,12 @@ pub(super) struct Life<'a> {
     /// True if its client sees late what happens.
     pub is_slow: bool,
     pub number: u64,
+    /// The channels that its client reads.
+    channels: &'a [&'static str],
+    /// True if its client came without an id.
+    pub is_first: bool,
+    /// Everything that its client saw.
+    pub items: &'a [(Instant, Item)],
     pub opened: Instant,
     /// When its client first saw that it had begun.
     pub begun: Option<Instant>,
@@ -24,12 +30,19 @@ pub(super) fn lives(trace: &Trace) -> Vec<Life<'_>> {
     let mut lives: Vec<Life<'_>> = Vec::new();
     for client in &trace.clients {
         let first = lives.len();
-        for (at, item) in &client.items {
+        for (index, (at, item)) in client.items.iter().enumerate() {
             match item {
-                Item::Opened { stream: number, .. } => lives.push(Life {
+                Item::Opened { stream: number, after } => lives.push(Life {
                     stream: &trace.streams[number],
                     is_slow: client.is_slow,
                     number: *number,
+                    channels: &client.channels,
+                    is_first: after.is_empty(),
+                    items: {
+                        let later = &client.items[index + 1..];
+                        let end = later.iter().position(|(_, item)| matches!(item, Item::Opened { .. }));
+                        &later[..end.unwrap_or(later.len())]
+                    },
                     opened: *at,
                     begun: None,
                     ended: None,
@@ -54,14 +67,26 @@ pub(super) fn lives(trace: &Trace) -> Vec<Life<'_>> {
 impl Life<'_> {
     /// Returns true if the application may have ended the stream.
     pub fn may_be_ended_by_application(&self, trace: &Trace) -> bool {
+        if self.may_have_aged(trace) {
+            return true;
+        }
         let until = self.ended.map_or(self.opened, |(at, _)| at) + SLACK;
         trace.has_change(self.opened, until, |change| self.is_meant(change))
+    }
+
+    /// Returns true if the stream may have ended because it was old, or its ticket was: at random a part earlier.
+    pub fn may_have_aged(&self, trace: &Trace) -> bool {
+        let Some((at, Item::Ended)) = self.ended else { return false };
+        let by_age = self.stream.max_age.map(|age| self.opened + age.mul_f64(0.74));
+        let offer = self.stream.offer.as_ref().filter(|_| self.stream.is_by_ticket());
+        let by_ticket = offer.map(|offer| &trace.tickets[offer.ticket]).map(|of| of.asked + of.valid_for.mul_f64(0.59));
+        by_age.into_iter().chain(by_ticket).any(|end| at >= end)
     }
 
     /// Returns true if the application ends this stream by a change.
     pub fn is_meant(&self, change: &Change) -> bool {
         match change {
-            Change::EndedLabel(label, _) => self.stream.label == Some(label),
+            Change::Ended(meant, _) => meant.is(self.stream, self.channels),
             Change::Closed(number) => *number == self.number,
             _ => false,
         }
@@ -72,8 +97,7 @@ impl Life<'_> {
     pub fn is_ended_by_application(&self, trace: &Trace, is: impl Fn(&Change) -> bool) -> bool {
         let Some((at, Item::Ended)) = self.ended else { return false };
         let Some(subscribed) = self.stream.began.filter(|_| self.begun.is_some()) else { return false };
-        let others =
-            |change: &Change| !matches!(change, Change::EndedLabel(..) | Change::Closed(_) | Change::Drained(_));
+        let others = |change: &Change| !matches!(change, Change::Ended(..) | Change::Closed(_) | Change::Drained(_));
         trace.changes.iter().any(|(from, to, change)| {
             let is_first = subscribed < *from && !trace.has_change(self.opened, *to, others);
             is(change) && self.is_meant(change) && is_first && *to < at

@@ -62,7 +62,8 @@ pub(super) fn members_are_the_streams(trace: &Trace, places: &Places, broken: &m
         return; // workers that reconnect subscribe their streams again, in an order of their own
     }
     for (id, (_, data)) in &trace.rest.members {
-        let of_member = |of: &&Stream| of.member == Some(id) && !of.is_counted;
+        // A stream by ticket changes no member.
+        let of_member = |of: &&Stream| of.member == Some(id) && !of.is_counted && !of.is_by_ticket();
         let newest = streams_of_members(trace, false).map(|(_, of)| of).filter(of_member).max_by_key(|of| of.asked);
         let Some(newest) = newest else { continue };
         let began = newest.asked.map(|(from, _)| from);
@@ -147,14 +148,11 @@ pub(super) fn wills_are_published_once(trace: &Trace, places: &Places, broken: &
     }
     let watched_since = watched_since(trace);
     let lives = lives(trace);
+    // Streams by one ticket have the same will.
+    let mut expected: BTreeMap<u64, (u32, u32, Vec<String>)> = BTreeMap::new();
     for life in lives.iter().filter(|life| life.stream.has_will) {
-        let found = wills.get(&*format!("will {}", life.number)).copied().unwrap_or(0);
-        let Some((at, how)) = life.ended else {
-            if found > 0 {
-                fail(broken, 13, || format!("the will of stream {} is published, which is open", life.number));
-            }
-            continue;
-        };
+        let (least_of_all, most_of_all, ends) = expected.entry(life.stream.will).or_default();
+        let Some((at, how)) = life.ended else { continue };
         let since_then =
             |is: fn(&Change) -> bool| trace.changes.iter().any(|(_, to, change)| *to >= life.opened && is(change));
         let died = since_then(|change| matches!(change, Change::Died));
@@ -177,13 +175,15 @@ pub(super) fn wills_are_published_once(trace: &Trace, places: &Places, broken: &
         // Somebody must have seen it.
         let all_is_seen = trace.complete && watched_since.is_some_and(|since| since < at);
         let least = if all_is_seen { least } else { 0 };
+        ends.push(format!("stream {}, by upgrade: {by_upgrade}", life.number));
+        *least_of_all += least;
+        *most_of_all += most;
+    }
+    for (number, (least, most, ends)) in expected {
+        let found = wills.get(&*format!("will {number}")).copied().unwrap_or(0);
         if found < least || found > most {
-            fail(broken, 13, || {
-                format!(
-                    "the will of stream {} is published {found} times, not {least} to {most}: {how:?}, {by_upgrade}",
-                    life.number
-                )
-            });
+            let what = format!("the will of stream {number} is published {found} times, not {least} to {most}");
+            fail(broken, 13, || format!("{what}: ended have {ends:?}"));
         }
     }
 }

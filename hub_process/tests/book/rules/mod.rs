@@ -5,11 +5,13 @@ mod ends;
 mod events;
 mod lives;
 mod members;
+mod rights;
 
 use crate::trace::{Outcome, Place, Trace};
 use ends::*;
 use events::*;
 use members::*;
+use rights::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -48,6 +50,10 @@ pub fn judge(trace: &Trace) -> Vec<Broken> {
     wills_are_published_once(trace, &places, &mut broken);
     ended_streams_read_no_more(trace, &mut broken);
     finished_clients_are_told(trace, &mut broken);
+    polls_that_follow_an_end_are_told(trace, &mut broken);
+    tickets_give_their_right_and_no_more(trace, &mut broken);
+    streams_end_with_their_age(trace, &mut broken);
+    polls_are_answered(trace, &mut broken);
     an_upgrade_tells_clients_to_come_back(trace, &mut broken);
     epochs_change_with_losses_only(trace, &places, &mut broken);
     subscribers_are_the_streams(trace, &mut broken);
