@@ -3,12 +3,12 @@
 
 use crate::episode::{Episode, CHANNELS, LABELS, LIMITS, LOBBY, MEMBERS, RETRY, ROOM, WORKERS};
 use crate::support::stream_settings;
-use crate::trace::{Offer, Stream, Ticket, FOREVER, LASTING, MOST};
+use crate::trace::{Change, Offer, Stream, Ticket, FOREVER, LASTING, MOST};
 use crate::worker::Worker;
 use eventsource_xs::event::{EventName, Field, Text, Unsequenced};
 use eventsource_xs::hub::{
-    self, Access, Announcement, MemberData, MemberRequest, Poll, PollReason, Presence, Retain, StartPoint, Statement,
-    StreamLimit, SubscribeRequest, Topic,
+    self, Access, Announcement, MemberData, MemberRequest, MemberUpdate, Poll, PollReason, Presence, Retain,
+    StartPoint, Statement, StreamLimit, SubscribeRequest, Topic,
 };
 use eventsource_xs::remote::Subscribed;
 use eventsource_xs::runtime::{monotonic, OpenOptions, StreamHandle};
@@ -216,6 +216,17 @@ impl Episode {
 }
 
 impl Worker {
+    /// Changes the data of a member of the room.
+    pub fn update_member(&self, id: &'static str, data: u8) {
+        let noted = self.begin_change(Instant::now(), Change::Updated(id, data, true));
+        let MemberRequest { channel, id: member, data: text, update: event, .. } = *member(id, data, false);
+        let update = MemberUpdate { channel, id: member, data: text, event };
+        if let Ok(is_here) = self.hub.call(Call::UpdateMember(update)).and_then(Reply::number) {
+            self.note(|trace| trace.changes[noted].2 = Change::Updated(id, data, is_here > 0));
+            self.end_change(noted);
+        }
+    }
+
     /// Serves a client, as EventSource::XS::Hub::App does.
     fn serve(&mut self, arrival: Arrival, socket: OwnedFd) {
         let Arrival { number, role, asked, returns_later, .. } = &arrival;
@@ -302,7 +313,9 @@ impl Worker {
     fn seal_ticket(&self, arrival: &Arrival, request: &SubscribeRequest, limits: &[StreamLimit]) {
         let Some(valid_for) = arrival.role.ticket else { return };
         let binding = [arrival.binding][..].into();
-        let ticket = hub::Ticket { limits: limits.into(), request: request.clone(), binding, ..hub::Ticket::default() };
+        let request = request.clone();
+        let mut ticket = hub::Ticket { limits: limits.into(), request, binding, ..hub::Ticket::default() };
+        ticket.repeat_member();
         let call = Call::SealTicket { ticket: Box::new(ticket), valid_for, most: LONGEST_TICKET };
         let Ok(Some(sealed)) = self.hub.call(call).and_then(Reply::sealed) else { return };
         let client = self.note(|trace| trace.streams[&arrival.number].client);

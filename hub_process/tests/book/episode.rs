@@ -27,6 +27,7 @@ pub const MEMBERS: [&str; 3] = [LASTING, "bob", "cid"];
 pub const LABELS: [&str; 2] = ["user 1", "user 2"];
 /// A label by which streams are counted begins with a zero byte.
 pub const LIMITS: [&str; 2] = ["\0=ann", "\0=bob"];
+const LEASES: [&str; 2] = ["prices", "mail"];
 pub const WORKERS: usize = 3;
 pub const CLIENTS: usize = 8;
 /// The last client reads everything, and is always there.
@@ -69,6 +70,7 @@ impl Episode {
             clients: Vec::new(),
             streams: BTreeMap::new(),
             tickets: Vec::new(),
+            leases: Vec::new(),
             changes: Vec::new(),
             rest: Rest::default(),
             stuck: Vec::new(),
@@ -126,11 +128,16 @@ impl Episode {
         let worker = self.rng.usize(..WORKERS);
         let client = self.rng.usize(..AUDITOR);
         match self.rng.u8(..100) {
-            0..40 => self.publish(worker),
+            0..37 => self.publish(worker),
+            37..40 => {
+                let (id, data) = (self.rng.choice(MEMBERS).expect("a member"), self.rng.u8(3..9));
+                self.act(worker, move |worker| worker.update_member(id, data));
+            }
             40..50 => self.push(worker),
             50..75 => self.connect(client),
             75..90 => self.clients[client].leave(),
-            90..92 => self.release(worker),
+            90 => self.release(worker),
+            91 => self.want_lease(worker),
             92 => self.close_stream(worker),
             93 => self.end(worker),
             94 if self.disrupts => self.cut(worker),
@@ -282,6 +289,16 @@ impl Episode {
             worker.streams.remove(&number).expect("a stream").release();
             worker.end_change(change);
         });
+    }
+
+    /// Has a worker ask for a lease or give it back, and the others look at theirs.
+    fn want_lease(&mut self, worker: usize) {
+        let (name, is_wanted) = (self.rng.choice(LEASES).expect("a name"), self.rng.u8(..3) > 0);
+        self.act(worker, move |worker| worker.want_lease(name, is_wanted));
+        let renews = self.rng.bool();
+        for other in (0..WORKERS).filter(|of| *of != worker) {
+            self.act(other, move |other| if renews { other.renew_leases() } else { other.look_at_leases() });
+        }
     }
 
     /// Ends the streams with a label or a topic.

@@ -2,7 +2,7 @@
 
 use crate::rules::judge;
 use crate::trace::{
-    Change, Item, Map, Meant, Offer, Outcome, Publish, Rest, Seen, Stream, Ticket, Trace, COUNT, LASTING,
+    Change, Held, Item, Map, Meant, Offer, Outcome, Publish, Rest, Seen, Stream, Ticket, Trace, COUNT, LASTING,
 };
 use std::time::{Duration, Instant};
 
@@ -98,6 +98,7 @@ fn truth() -> Trace {
         ],
         streams: Default::default(),
         tickets: Vec::new(),
+        leases: Vec::new(),
         changes: Vec::new(),
         rest: Rest::default(),
         stuck: Vec::new(),
@@ -158,8 +159,11 @@ fn truth() -> Trace {
         [("a x", "3 a x"), ("room bob", "bob 0")].map(|(key, data)| (key.into(), data.into())).into();
     let fresh_map: Map = w.trace.clients[2].map.clone();
     let (members, subscribers) = ([("bob".into(), (1, "0".into()))].into(), [("a", 3)].into());
+    let holders = [("prices", 1)].into();
+    let (from, to) = (w.now(), w.now());
+    w.trace.leases.push(Held { worker: 0, name: "prices", from, to, lost: None });
     let at = Some(w.now());
-    w.trace.rest = Rest { at, members, open: vec![0, 2, 3, 5], subscribers, fresh_map, free: vec!["address"] };
+    w.trace.rest = Rest { at, holders, members, open: vec![0, 2, 3, 5], subscribers, fresh_map, free: vec!["address"] };
     writer.trace
 }
 
@@ -234,6 +238,10 @@ const LIES: &[Lie] = &[
     }),
     (11, "a join without a leave", |trace| insert(trace, 0, event(2, "join", "cid"), is(1))),
     (11, "data that are not the newest", |trace| trace.streams.get_mut(&6).expect("a stream").data = 1),
+    (11, "an update that is taken back", |trace| {
+        let (from, to) = trace.leases.first().map(|held| (held.from, held.to)).expect("a time");
+        trace.changes.push((from, to, Change::Updated("bob", 5, true)));
+    }),
     (11, "a change of a member who has gone", |trace| insert(trace, 0, event(8, "update", "cid 1"), is(7))),
     (12, "a member who stays for longer leaves", |trace| {
         trace.streams.get_mut(&3).expect("a stream").member = Some(LASTING);
@@ -304,6 +312,14 @@ const LIES: &[Lie] = &[
         trace.changes.push((at, at, Change::Drained(Duration::ZERO)));
     }),
     (19, "a place that is not given back", |trace| trace.rest.free.clear()),
+    (21, "a lease that nobody holds", |trace| {
+        trace.rest.holders.insert("prices", 0);
+    }),
+    (21, "a lease of two workers", |trace| {
+        let held = trace.leases[0].clone();
+        trace.leases.push(Held { worker: 1, ..held });
+    }),
+    (21, "a lease that an upgrade takes away", |trace| trace.leases[0].lost = Some(trace.leases[0].to)),
     (22, "a stream that ends without a word", |trace| hide(trace, 3, |item| *item == Item::Retry)),
     (25, "another epoch without a loss", |trace| {
         trace.publishes[2].outcome = Outcome::Published(("f".into(), 1));

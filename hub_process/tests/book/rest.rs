@@ -9,6 +9,8 @@ use crate::worker::Worker;
 use eventsource_xs::hub::{Retain, StartPoint, SubscribeRequest, Topic};
 use eventsource_xs::remote::{Act, CallConnection};
 use eventsource_xs::wire::Call;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 impl Episode {
@@ -130,9 +132,10 @@ impl Episode {
             let open = (0..CLIENTS).filter(|at| self.clients[*at].connection.is_some()).collect();
             let fresh_map = self.fresh_map(&mut hub);
             let free = LIMITS.into_iter().filter(|limit| has_place(&mut hub, limit)).collect();
+            let holders = self.holders();
             self.read();
             let mut trace = self.trace.lock().expect("no panic");
-            trace.rest = Rest { at: Some(Instant::now()), members, open, subscribers, fresh_map, free };
+            trace.rest = Rest { at: Some(Instant::now()), holders, members, open, subscribers, fresh_map, free };
             trace.clients = self.clients.iter().map(|client| client.seen.clone()).collect();
             let is_settled = rules::judge(&trace).is_empty();
             drop(trace);
@@ -140,6 +143,22 @@ impl Episode {
                 return;
             }
         }
+    }
+
+    /// Returns how many workers hold each lease that is wanted.
+    fn holders(&mut self) -> BTreeMap<&'static str, usize> {
+        let found = Arc::new(Mutex::new(BTreeMap::new()));
+        for at in 0..WORKERS {
+            let found = Arc::clone(&found);
+            self.act(at, move |worker| {
+                for (name, is_held) in worker.leases() {
+                    *found.lock().expect("no panic").entry(name).or_default() += usize::from(is_held);
+                }
+            });
+            self.world.is_done_within(at, AT_REST);
+        }
+        let found = found.lock().expect("no panic").clone();
+        found
     }
 
     /// Returns the map of a page that begins now, and reads all channels.

@@ -156,6 +156,17 @@ pub struct Offer {
     pub is_admitted: Option<bool>,
 }
 
+/// A lease that a worker holds from one time to another, at least.
+#[derive(Clone, Debug)]
+pub struct Held {
+    pub worker: usize,
+    pub name: &'static str,
+    pub from: Instant,
+    pub to: Instant,
+    /// When it was first seen that the worker no longer has it, without having given it back.
+    pub lost: Option<Instant>,
+}
+
 /// The streams that are ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meant {
@@ -189,6 +200,8 @@ pub enum Change {
     Ended(Meant, bool),
     /// The application has ended this stream.
     Closed(u64),
+    /// The application changed the data of a member, if it was here.
+    Updated(&'static str, u8, bool),
     /// The hub was drained within a time.
     Drained(Duration),
     /// A worker lost its connection.
@@ -208,6 +221,8 @@ pub struct Rest {
     pub subscribers: BTreeMap<&'static str, u64>,
     /// The map of a page that has just begun.
     pub fresh_map: Map,
+    /// For each lease that is wanted: how many workers hold it.
+    pub holders: BTreeMap<&'static str, usize>,
     /// The limits that have a free place, as the hub says.
     pub free: Vec<&'static str>,
 }
@@ -225,6 +240,7 @@ pub struct Trace {
     pub clients: Vec<Seen>,
     pub streams: BTreeMap<u64, Stream>,
     pub tickets: Vec<Ticket>,
+    pub leases: Vec<Held>,
     pub changes: Vec<(Instant, Instant, Change)>,
     pub rest: Rest,
     /// Calls that did not return in time.
@@ -268,6 +284,10 @@ impl Trace {
         }
         for (at, ticket) in self.tickets.iter().enumerate() {
             println!("ticket {at}: for stream {}, valid for {:?}", ticket.stream, ticket.valid_for);
+        }
+        for Held { worker, name, from, to, lost } in &self.leases {
+            let [from, to] = [from, to].map(|at| at.duration_since(first).as_secs_f64());
+            println!("worker {worker} holds {name} from {from:.3} to {to:.3}, lost: {}", lost.is_some());
         }
         for (number, stream) in &self.streams {
             println!("stream {number}: {stream:?}");

@@ -97,7 +97,9 @@ impl Life<'_> {
     pub fn is_ended_by_application(&self, trace: &Trace, is: impl Fn(&Change) -> bool) -> bool {
         let Some((at, Item::Ended)) = self.ended else { return false };
         let Some(subscribed) = self.stream.began.filter(|_| self.begun.is_some()) else { return false };
-        let others = |change: &Change| !matches!(change, Change::Ended(..) | Change::Closed(_) | Change::Drained(_));
+        let others = |change: &Change| {
+            !matches!(change, Change::Ended(..) | Change::Closed(_) | Change::Drained(_) | Change::Updated(..))
+        };
         trace.changes.iter().any(|(from, to, change)| {
             let is_first = subscribed < *from && !trace.has_change(self.opened, *to, others);
             is(change) && self.is_meant(change) && is_first && *to < at

@@ -54,6 +54,7 @@ pub fn judge(trace: &Trace) -> Vec<Broken> {
     tickets_give_their_right_and_no_more(trace, &mut broken);
     streams_end_with_their_age(trace, &mut broken);
     polls_are_answered(trace, &mut broken);
+    leases_have_one_holder(trace, &mut broken);
     an_upgrade_tells_clients_to_come_back(trace, &mut broken);
     epochs_change_with_losses_only(trace, &places, &mut broken);
     subscribers_are_the_streams(trace, &mut broken);

@@ -1,4 +1,4 @@
-//! Rules about rights: tickets, which end with the right that they give, and the ages of streams. And about polls.
+//! Rules about rights: tickets, the ages of streams, and leases. And about polls.
 
 use super::lives::lives;
 use super::{fail, Broken, SLACK};
@@ -41,7 +41,7 @@ pub(super) fn tickets_give_their_right_and_no_more(trace: &Trace, broken: &mut V
             continue;
         }
         // A fifth of the time may be missing, and a tenth of what a cut worker has asked for comes late.
-        // With a store, a program that seals a ticket knows the entries that were read when the application was asked. If it has
+        // With a store, a program that seals a ticket knows which entries were read when the application was asked. If it has
         // begun since then, it knows none, so that each earlier end counts as a later one.
         let is_other_program = |change: &Change| matches!(change, Change::Upgraded | Change::Died);
         let knows_no_entry = trace.stored && trace.has_change(ticket.asked, sealed, is_other_program);
@@ -81,7 +81,7 @@ pub(super) fn streams_end_with_their_age(trace: &Trace, broken: &mut Vec<Broken>
         let least = life.opened + stream.max_age.unwrap_or_default().mul_f64(0.74);
         let others = |change: &Change| match change {
             Change::Ended(..) | Change::Closed(_) => life.is_meant(change),
-            Change::NotUpgraded => false,
+            Change::NotUpgraded | Change::Updated(..) => false,
             _ => true,
         };
         let is_early = matches!(life.ended, Some((at, Item::Ended)) if at < least);
@@ -101,6 +101,7 @@ pub(super) fn polls_are_answered(trace: &Trace, broken: &mut Vec<Broken>) {
         };
         let others = |change: &Change| match change {
             Change::Ended(..) | Change::Closed(_) => life.is_meant(change),
+            Change::Updated(..) => false,
             _ => true,
         };
         let ended = life.ended.map_or(trace.rest.at, |(at, _)| Some(at)).unwrap_or(answered);
@@ -123,6 +124,30 @@ pub(super) fn polls_are_answered(trace: &Trace, broken: &mut Vec<Broken>) {
     }
 }
 
+/// Rule 21 (EventSource::Hub::Lease): one worker holds a lease, and keeps it; two do so only around a lost process. At rest
+/// each lease that is wanted has a holder.
+pub(super) fn leases_have_one_holder(trace: &Trace, broken: &mut Vec<Broken>) {
+    for (name, holders) in trace.rest.holders.iter().filter(|(_, holders)| **holders != 1) {
+        fail(broken, 21, || format!("{holders} workers hold the lease {name}"));
+    }
+    // A worker that was cut learns that later than the hub.
+    let is_lost = |from: Instant, to: Instant| {
+        let is_cut = trace.changes.iter().any(|(began, _, change)| matches!(change, Change::Cut) && *began <= to);
+        is_cut || trace.has_change(from - SLACK, to, |change| matches!(change, Change::Died))
+    };
+    for (at, held) in trace.leases.iter().enumerate() {
+        if let Some(lost) = held.lost.filter(|lost| !is_lost(held.from, *lost)) {
+            fail(broken, 21, || format!("worker {} loses {} before {lost:?}", held.worker, held.name));
+        }
+        for other in trace.leases[..at].iter().filter(|of| of.name == held.name && of.worker != held.worker) {
+            let (from, to) = (held.from.max(other.from), held.to.min(other.to));
+            if from <= to && !is_lost(from, to) {
+                fail(broken, 21, || format!("the workers {} and {} hold {}", other.worker, held.worker, held.name));
+            }
+        }
+    }
+}
+
 /// Rule 15 (EventSource::Hub, "end"): a client between two polls is told not to come back, too, with its next poll.
 pub(super) fn polls_that_follow_an_end_are_told(trace: &Trace, broken: &mut Vec<Broken>) {
     let lives = lives(trace);
@@ -137,7 +162,7 @@ pub(super) fn polls_that_follow_an_end_are_told(trace: &Trace, broken: &mut Vec<
         let finishes = |change: &Change| matches!(change, Change::Ended(_, true)) && first.is_meant(change);
         let others = |change: &Change| match change {
             Change::Ended(_, false) | Change::Closed(_) => first.is_meant(change) || next.is_meant(change),
-            Change::Upgraded | Change::NotUpgraded | Change::Ended(_, true) => false,
+            Change::Upgraded | Change::NotUpgraded | Change::Updated(..) | Change::Ended(_, true) => false,
             _ => true,
         };
         let is_ended =
