@@ -70,7 +70,8 @@ impl Role {
         let (follows_state, has_will, is_slow, is_counted) = (false, false, false, false);
         let poll = rng.choice([0, 0, 40, 400]).map(Duration::from_millis);
         let member = role.member.filter(|member| *member == LASTING);
-        Self { follows_state, has_will, is_slow, is_counted, poll, member, max_age: None, ..role }
+        let label = rng.choice(LABELS).filter(|_| rng.u8(..4) > 0);
+        Self { follows_state, has_will, is_slow, is_counted, poll, member, label, max_age: None, ..role }
     }
 
     /// Returns the subscription that the application allows.
