@@ -268,6 +268,30 @@ check 'a text that is longer than max_allowed_packet', MariaDB => sub {
     $dbh->do('DELETE FROM eventsource_outbox');
 };
 
+# The column event has no bound in these databases.
+for my $case ([PostgreSQL => q{repeat('e', 36000000)}], [SQLite => q{replace(hex(zeroblob(18000000)), '0', 'e')}]) {
+    my ($name, $long) = @$case;
+    check 'rows that are longer than any event', $name => sub {
+        my $dbh   = shift->connect;
+        my $table = table_of($dbh);
+        $outbox->publish($dbh, c => {event => 'e', data => $_, key => 'k'}) for 1 .. 3;
+        $dbh->do("UPDATE eventsource_outbox SET event = $long WHERE data IN ('1', '2')");
+        for my $number (1, 2) {
+            my ($row, @more) = $table->waiting(10);
+            like error_of(sub { publications($row) }), qr/^its texts have 3600\d+ bytes together/,
+                "row $number says so";
+            is_deeply [@$row{qw(channel event_key event data)}, @more], ['c', 'k', undef, undef],
+                'it is read alone, and without its texts';
+            is $table->mark_dead($row, 'too long'), 1, 'it becomes a dead letter';
+        }
+        is_deeply [publications($table->waiting(10))], [[c => {event => 'e', data => 3, key => 'k'}]],
+            'the row behind them is read';
+        is scalar(() = $table->dead_letters(undef, 10)), 2, 'both are listed';
+        is $table->retry,                                2, 'and can wait again';
+        $dbh->do('DELETE FROM eventsource_outbox');
+    };
+}
+
 # Settings of a server with which it refuses a statement that has no key.
 check 'a session that insists on keys', MariaDB => sub {
     my $dbh   = shift->connect;

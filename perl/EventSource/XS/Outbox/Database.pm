@@ -44,8 +44,11 @@ my %ATTRIBUTES = (
 my @TEXTS = qw(channel event_key event event_id data json comment once);
 my ($WAITS, $PUBLISHED, $DEAD) = (0, 1, 2);
 
-# A batch is one answer of the database, in memory.
+# A batch is one answer of the database, in memory. The texts of a longer row are not read: a hub takes no message above 16 MiB,
+# which may have one byte where the text has two (CR LF).
 my $MAX_BATCH_BYTES = 16 << 20;
+my $MAX_ROW_BYTES   = 33 << 20;
+my $MAX_NAME_BYTES  = 1024;       # of a column that says which row it is
 
 sub new {
     my ($class, %option) = @_;
@@ -320,13 +323,17 @@ sub waiting {
     my $size  = join ' + ', map { "coalesce($_, 0)" } map { $self->size_of($_) } @texts;
     my @not   = ((map { $self->_is_of_group($_) } @{$of_groups || []}), @{$others || []} ? $self->_are(@$others) : ());
     my $where = join ' AND NOT ', "state = $WAITS", map { "($_)" } @not;
+    my $fits  = "upto.size <= $MAX_ROW_BYTES";
     my $sizes = "SELECT id, $size AS size FROM $self->{table} WHERE $where ORDER BY id LIMIT $rows";
     my $upto  = "SELECT id, size, sum(size) OVER (ORDER BY id) AS total FROM ($sizes) AS sizes";
-    return $self->rows(
+    my @rows  = $self->rows(
         "($upto) AS upto JOIN $self->{table} AS o ON o.id = upto.id"
             . " WHERE upto.total <= $MAX_BATCH_BYTES OR upto.total = upto.size ORDER BY o.id",
-        [qw(retry retain forget)], \@texts
+        [qw(size retry retain forget)], \@texts, $fits
     );
+    $_->{unreadable} = "its texts have $_->{size} bytes together, more than the 16 MiB that a hub takes"
+        for grep { $_->{size} > $MAX_ROW_BYTES } @rows;
+    return @rows;
 }
 
 # Methods that a subclass may have, too
@@ -362,12 +369,17 @@ sub lock_of {
     return "SELECT id FROM $self->{table} WHERE " . $self->_are(@rows) . ' FOR UPDATE';
 }
 
-# Rows of the table o as hashes, with their numbers, other columns, and texts as bytes of UTF-8.
+# Rows of the table o as hashes, with their numbers, other columns, and texts as bytes of UTF-8. Where a condition does not hold,
+# a row has the beginnings of its names only.
 sub rows {
-    my ($self, $from, $columns, $texts) = @_;
-    my @columns = map { "o.$_" } 'id', @$columns;
-    my @texts   = map { $self->bytes_of("o.$_") . " AS $_" } @$texts;
-    my $select  = 'SELECT ' . join(', ', @columns, @texts) . " FROM $from";
+    my ($self, $from, $columns, $texts, $condition) = @_;
+    my @columns = map { $_ eq 'size' ? "upto.$_" : "o.$_" } 'id', @$columns;
+    my @texts   = map {
+        my $bytes = $self->bytes_of("o.$_");
+        my $short = /\A(?:channel|event_key)\z/ ? "substr($bytes, 1, $MAX_NAME_BYTES)" : 'NULL';
+        (defined $condition && $_ ne 'token' ? "CASE WHEN $condition THEN $bytes ELSE $short END" : $bytes) . " AS $_"
+    } @$texts;
+    my $select = 'SELECT ' . join(', ', @columns, @texts) . " FROM $from";
     return @{$self->{dbh}->selectall_arrayref($select, {Slice => {}})};
 }
 

@@ -70,9 +70,9 @@ sub prepare_handle {
 # A text that is longer than max_allowed_packet is NULL when it is read, with a warning: the setting may have been larger
 # before.
 sub rows {
-    my ($self, $from, $columns, $texts) = @_;
+    my ($self, $from, $columns, $texts, @condition) = @_;
     my $dbh  = $self->{dbh};
-    my @rows = $self->SUPER::rows($from, $columns, $texts);
+    my @rows = $self->SUPER::rows($from, $columns, $texts, @condition);
     return @rows if !$dbh->{lc($dbh->{Driver}{Name}) . '_warning_count'};
     for my $row (@rows) {
         my @lacking  = grep { !defined $row->{$_} } @$texts or next;

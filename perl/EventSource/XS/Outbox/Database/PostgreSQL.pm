@@ -94,7 +94,7 @@ sub rows {
     local ($@, $SIG{__DIE__});
     return @rows if eval { @rows = $self->SUPER::rows($from, @columns); 1 };
     die $@       if !$self->_is_of_text;
-    return map { $self->_row($_->{id}, @columns) } $self->SUPER::rows($from, [], []);
+    return map { {size => 0, %$_} } map { $self->_row($_->{id}, @columns) } $self->SUPER::rows($from, [], []);
 }
 
 sub seconds_of { return "extract(epoch FROM $_[1])::double precision" }
@@ -166,6 +166,7 @@ sub _row {
     my ($self, $id, $columns, $texts) = @_;
     my $from = "$self->{table} AS o WHERE o.id = $id";
     my @row;
+    $columns = [grep { $_ ne 'size' } @$columns];
     local ($@, $SIG{__DIE__});
     return @row if eval { @row = $self->SUPER::rows($from, $columns, $texts); 1 };
     die $@      if !$self->_is_of_text;
