@@ -3,6 +3,7 @@
 use crate::arguments::{Arguments, Subcommand};
 use crate::baton::{lock, Programs, Ran, Simulation};
 use crate::episode::Episode;
+use crate::kernel;
 use crate::program::commands::read_state;
 use crate::protocol;
 use crate::server;
@@ -210,7 +211,8 @@ impl Hub {
         *lock(&acts.is_busy) = false;
         let acts = Arc::clone(acts);
         let begun = simulation().begin_process(Box::new(move || {
-            let mut worker = Worker::new(number, address, settings, trace);
+            // One that takes the place of another is another publisher: what that has sent may still be on its way.
+            let mut worker = Worker::new(kernel::current_process() as usize, address, settings, trace);
             loop {
                 let act = lock(&acts.todo).pop_front();
                 *lock(&acts.is_busy) = act.is_some();

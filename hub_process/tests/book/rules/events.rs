@@ -143,7 +143,8 @@ pub(super) fn client_is_sent_each_event_once(client: &Seen, places: &Places, bro
 
 /// Rule 3 (EventSource::Hub, "GAPS"): a gap has a cause: an eviction, or a loss of the history.
 pub(super) fn gaps_have_causes(trace: &Trace, client: &Seen, broken: &mut Vec<Broken>) {
-    let lost = |at: Instant| trace.has_change(trace.publishes[0].called, at, |change| matches!(change, Change::Died));
+    let lost =
+        |at: Instant| trace.changes.iter().any(|(from, _, change)| *from <= at && matches!(change, Change::Died));
     for (at, item) in &client.items {
         let Item::Gap { reason, .. } = item else { continue };
         let has_cause = match &**reason {
