@@ -143,7 +143,6 @@ pub struct Ran {
     pub virtual_time: f64,
     pub hash: u64,
     pub failure: Option<String>,
-    pub log: Vec<String>,
 }
 
 impl Simulation {
@@ -173,9 +172,9 @@ impl Simulation {
         let mut state = lock(&self.state);
         *lock(&self.programs) = None;
         let State { steps, now, hash, .. } = *state;
-        let (failure, log) = (state.failure.take(), std::mem::take(&mut state.log));
+        let failure = state.failure.take();
         state.wires = Wires::default();
-        Ran { steps, virtual_time: now as f64 / 1e9, hash, failure, log }
+        Ran { steps, virtual_time: now as f64 / 1e9, hash, failure }
     }
 
     pub fn set_programs(&self, programs: Arc<dyn Programs>) {

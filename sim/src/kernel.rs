@@ -171,41 +171,54 @@ pub fn close_inherited() {
     unsafe { libc::syscall(libc::SYS_close_range, 3, c_uint::MAX, 0) };
 }
 
+/// Returns how many processors there are.
+pub fn processors() -> usize {
+    // SAFETY: the call only returns a number.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }).unwrap_or(1).max(1)
+}
+
 /// Binds this process to one processor: handing the baton on is quicker there.
-pub fn use_one_processor() {
+pub fn use_processor(number: usize) {
     // SAFETY: a set of processors is bits; the calls write and read `set`, which lives until they return.
     unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
-        let processor = libc::sched_getcpu();
-        if processor >= 0 {
-            libc::CPU_SET(processor as usize, &mut set);
-            libc::sched_setaffinity(0, std::mem::size_of_val(&set), &set);
-        }
+        libc::CPU_SET(number, &mut set);
+        libc::sched_setaffinity(0, std::mem::size_of_val(&set), &set);
     }
 }
 
-/// Runs a function in a child of this process. Returns its numbers; nothing if the child has crashed.
-pub fn in_child(body: impl FnOnce() -> (u64, bool)) -> Option<(u64, bool)> {
-    use std::io::{Read, Write};
-    let (mut read, mut write) = io::pipe().expect("a pipe");
-    io::stdout().flush().expect("an output");
-    // SAFETY: this process has one thread. The child ends without the parent's exit handlers.
-    match unsafe { libc::fork() } {
-        0 => {
-            drop(read);
-            let (steps, has_failed) = body();
-            let _ = io::stdout().flush();
-            let _ = write.write_all(&steps.to_le_bytes()).and_then(|()| write.write_all(&[has_failed.into()]));
-            exit(0);
+/// A child of this process, which runs a function and says something.
+pub struct Child {
+    number: libc::pid_t,
+    says: io::PipeReader,
+}
+
+impl Child {
+    pub fn begin(body: impl FnOnce() -> String) -> Self {
+        use std::io::Write;
+        let (says, mut write) = io::pipe().expect("a pipe");
+        io::stdout().flush().expect("an output");
+        // SAFETY: this process has one thread. The child ends without the parent's exit handlers.
+        match unsafe { libc::fork() } {
+            0 => {
+                drop(says);
+                let said = body();
+                let _ = io::stdout().flush();
+                let _ = write.write_all(said.as_bytes());
+                exit(0);
+            }
+            number => Self { number, says },
         }
-        child => {
-            drop(write);
-            let mut said = Vec::new();
-            read.read_to_end(&mut said).expect("a pipe");
-            // SAFETY: no status is asked for.
-            unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
-            let steps = said.get(..8)?.try_into().ok()?;
-            Some((u64::from_le_bytes(steps), *said.get(8)? != 0))
-        }
+    }
+
+    /// Waits for its end. Returns what it has said; nothing if it has crashed.
+    pub fn wait(mut self) -> Option<String> {
+        use std::io::Read;
+        let mut said = String::new();
+        self.says.read_to_string(&mut said).expect("a pipe");
+        let mut status = 0;
+        // SAFETY: `status` lives until the call returns.
+        unsafe { libc::waitpid(self.number, &mut status, 0) };
+        Some(said).filter(|_| status == 0)
     }
 }

@@ -9,11 +9,15 @@
 //! - `baton`: which thread runs; processes, their statics, their end, `exec`
 //! - `wires`: the connections between workers and the hub
 //! - `simulated`: the world of the book
+//! - `report`: what the child of an episode says
+//! - `kept`: an episode as a list of numbers, which is shrunk and kept
 
 #![allow(dead_code, unused_imports)] // not all of what is included is used
 
 mod baton;
+mod kept;
 mod kernel;
+mod report;
 mod simulated;
 mod support;
 mod wires;
@@ -56,50 +60,93 @@ mod book {
     pub mod arrival;
     pub mod client;
     pub mod episode;
+    pub mod plan;
     pub mod rest;
     pub mod rules;
     pub mod trace;
     pub mod worker;
     pub mod world;
 }
-use book::{arrival, client, episode, rules, trace, worker, world};
+use book::{arrival, client, episode, plan, rules, trace, worker, world};
 
-use baton::Ran;
+use kept::Kept;
+use report::Report;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
-    let (first, count) = (numbers.first().copied().unwrap_or(1), numbers.get(1).copied().unwrap_or(1));
     kernel::close_inherited();
-    kernel::use_one_processor();
-    let began = kernel::real_time();
-    let (mut steps, mut failed) = (0, Vec::new());
-    for seed in first..first + count {
-        let report = kernel::in_child(|| {
-            let ran = simulated::run(seed, count == 1);
-            print(seed, &ran);
-            (ran.steps, ran.failure.is_some())
-        });
-        match report {
-            Some((of_episode, has_failed)) => {
-                steps += of_episode;
-                failed.extend(has_failed.then_some(seed));
-            }
-            None => failed.push(seed),
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let number = |at: usize| words.get(at).map_or(Ok(1), |word| word.parse());
+    match (words.first().map_or("", |word| word), number(0), number(1)) {
+        ("episode", ..) => run_kept(&words[1..]),
+        (_, Ok(seed), Ok(1)) => run_one(seed),
+        (_, Ok(first), Ok(count)) => run_many(first, count),
+        _ => {
+            eprintln!("sim [SEED [COUNT]], or sim episode FILE...");
+            ExitCode::from(2)
         }
     }
+}
+
+/// Runs an episode, and prints what happens.
+fn run_one(seed: u64) -> ExitCode {
+    let ran = Report::of(Kept::of_seed(seed).begin(true, 0));
+    ran.print(seed);
+    ExitCode::from(u8::from(ran.why().is_some()))
+}
+
+/// Runs the episodes of some seeds. Those that fail are shrunk, one for each reason.
+fn run_many(first: u64, count: u64) -> ExitCode {
+    let began = kernel::real_time();
+    let processors = kernel::processors();
+    let mut running = VecDeque::new();
+    let (mut steps, mut failed, mut crossings) = (0, BTreeMap::<String, u64>::new(), BTreeMap::new());
+    for seed in first..first + count + processors as u64 {
+        if seed < first + count {
+            running.push_back((seed, Kept::of_seed(seed).begin(false, seed as usize % processors)));
+        }
+        if running.len() >= processors || seed >= first + count {
+            let Some((seed, child)) = running.pop_front() else { continue };
+            let report = Report::of(child);
+            report.print(seed);
+            steps += report.steps;
+            report.add_crossings(&mut crossings);
+            if let Some(why) = report.why() {
+                failed.entry(why).or_insert(seed);
+            }
+        }
+    }
+    print_matrix(&crossings);
     let took = (kernel::real_time() - began).as_secs_f64();
-    println!(
-        "{count} episodes, {steps} steps, {:.1} s, {:.0} steps a second; failed: {failed:?}",
-        took,
-        steps as f64 / took
-    );
+    println!("{count} episodes, {steps} steps, {took:.1} s, {:.0} steps a second", steps as f64 / took);
+    for (why, seed) in &failed {
+        println!("seed {seed} breaks {why}; shrunk:");
+        println!("{}", kept::shrink(Kept::of_seed(*seed), why));
+    }
     ExitCode::from(u8::from(!failed.is_empty()))
 }
 
-fn print(seed: u64, ran: &Ran) {
-    println!("seed {seed}: {} steps, {:.3} s, {:016x}", ran.steps, ran.virtual_time, ran.hash);
-    if let Some(failure) = &ran.failure {
-        println!("seed {seed} FAILS: {failure}");
+/// Runs episodes that were kept. None may fail.
+fn run_kept(files: &[String]) -> ExitCode {
+    let mut has_failed = false;
+    for file in files {
+        let kept = Kept::read(Path::new(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let report = Report::of(kept.begin(files.len() == 1, 0));
+        println!("{file}: {} steps, {}", report.steps, report.why().unwrap_or_else(|| "no rule is broken".into()));
+        has_failed |= report.why().is_some();
+    }
+    ExitCode::from(u8::from(has_failed))
+}
+
+/// Prints how often each operation met each phase of a disruption.
+fn print_matrix(crossings: &BTreeMap<(String, String), u64>) {
+    let phases: BTreeSet<&String> = crossings.keys().map(|(_, phase)| phase).collect();
+    let operations: BTreeSet<&String> = crossings.keys().map(|(operation, _)| operation).collect();
+    println!("{:12}{}", "", phases.iter().map(|phase| format!("{phase:>8}")).collect::<String>());
+    for operation in operations {
+        let count = |phase: &&String| crossings.get(&(operation.clone(), (*phase).clone())).copied().unwrap_or(0);
+        println!("{operation:12}{}", phases.iter().map(|phase| format!("{:8}", count(phase))).collect::<String>());
     }
 }

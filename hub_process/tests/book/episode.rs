@@ -3,6 +3,7 @@
 
 use crate::arrival::Role;
 use crate::client::{Client, PADDING};
+use crate::plan::{Disruption, Operation, Plan};
 use crate::trace::{place, Change, Meant, Outcome, Publish, Rest, Seen, Trace, FOREVER, LASTING};
 use crate::worker::Worker;
 use crate::world::{Wanted, World};
@@ -47,7 +48,15 @@ pub struct Episode {
     pub returning: Vec<(Instant, usize)>,
     pub streams: u64,
     pub events: u64,
-    pub disrupts: bool,
+    plan: Plan,
+    /// The numbers from which everything is drawn.
+    decisions: std::vec::IntoIter<u64>,
+    /// The phase of a disruption in which this is.
+    phase: Option<&'static str>,
+    /// Until then clients come back that the last disruption has sent away.
+    retries_until: Instant,
+    /// How often an operation was done in a phase.
+    pub crossings: BTreeMap<(Operation, &'static str), u64>,
     /// True at the end: all handlers return at once.
     pub is_resting: bool,
 }
@@ -58,8 +67,20 @@ pub fn all_channels() -> Vec<&'static str> {
 }
 
 impl Episode {
-    pub fn new(seed: u64, world: impl FnOnce(Wanted, &Arc<Mutex<Trace>>) -> Box<dyn World>) -> Self {
+    /// Draws the numbers of an episode.
+    pub fn decisions(seed: u64) -> Vec<u64> {
+        let mut rng = Rng::with_seed(!seed);
+        (0..rng.usize(40..250)).map(|_| rng.u64(..)).collect()
+    }
+
+    /// Begins an episode. The seed draws the hub and who its clients are.
+    pub fn new(
+        seed: u64,
+        decisions: Vec<u64>,
+        world: impl FnOnce(Wanted, &Arc<Mutex<Trace>>) -> Box<dyn World>,
+    ) -> Self {
         let mut rng = Rng::with_seed(seed);
+        let plan = Plan::draw(&mut rng);
         let (stored, complete) = (rng.bool(), rng.u8(..4) > 0);
         let trace = Arc::new(Mutex::new(Trace {
             stored,
@@ -96,7 +117,11 @@ impl Episode {
             returning: Vec::new(),
             streams: 0,
             events: 0,
-            disrupts: true,
+            plan,
+            decisions: decisions.into_iter(),
+            phase: None,
+            retries_until: Instant::now(),
+            crossings: BTreeMap::new(),
             is_resting: false,
         };
         episode.connect(AUDITOR);
@@ -123,32 +148,68 @@ impl Episode {
         true
     }
 
+    /// Takes the next number of the episode, from which everything is drawn that follows. Returns false if there is none.
+    fn decide(&mut self) -> bool {
+        let decision = self.decisions.next();
+        self.rng = Rng::with_seed(decision.unwrap_or(0));
+        decision.is_some()
+    }
+
+    /// Returns the phase of a disruption in which this is.
+    fn phase(&self) -> &'static str {
+        match self.phase {
+            Some(phase) => phase,
+            None if Instant::now() < self.retries_until => "retry",
+            None => "-",
+        }
+    }
+
     /// One step of the workers and the clients.
     fn step(&mut self) {
         let worker = self.rng.usize(..WORKERS);
         let client = self.rng.usize(..AUDITOR);
-        match self.rng.u8(..100) {
-            0..37 => self.publish(worker),
-            37..40 => {
+        let operation = self.plan.operation(&mut self.rng);
+        *self.crossings.entry((operation, self.phase())).or_default() += 1;
+        match operation {
+            Operation::Publish => self.publish(worker),
+            Operation::UpdateMember => {
                 let (id, data) = (self.rng.choice(MEMBERS).expect("a member"), self.rng.u8(3..9));
                 self.act(worker, move |worker| worker.update_member(id, data));
             }
-            40..50 => self.push(worker),
-            50..75 => self.connect(client),
-            75..90 => self.clients[client].leave(),
-            90 => self.release(worker),
-            91 => self.want_lease(worker),
-            92 => self.close_stream(worker),
-            93 => self.end(worker),
-            94 if self.disrupts => self.cut(worker),
-            95 => {
+            Operation::Push => self.push(worker),
+            Operation::Connect => self.connect(client),
+            Operation::Leave => self.clients[client].leave(),
+            Operation::Release => self.release(worker),
+            Operation::WantLease => self.want_lease(worker),
+            Operation::Close => self.close_stream(worker),
+            Operation::End => self.end(worker),
+            Operation::Cut => self.cut(worker),
+            Operation::Pieces => {
                 self.world.set_longest_piece(worker, *self.rng.choice(&[1, 7, 100, 65_536]).expect("one"));
             }
-            96 if self.disrupts => self.kill_worker(worker),
-            97..100 => self.act(worker, Worker::return_from_handlers),
-            _ => {}
+            Operation::KillWorker => self.kill_worker(worker),
+            Operation::Return => self.act(worker, Worker::return_from_handlers),
         }
         self.read();
+    }
+
+    /// Some steps in a phase of a disruption. Clients leave and come back, most of all.
+    fn steps_in(&mut self, phase: &'static str) {
+        let before = self.phase.replace(phase);
+        for _ in 0..self.rng.usize(..8) {
+            if !self.decide() {
+                break;
+            }
+            self.step();
+            let client = self.rng.usize(..AUDITOR);
+            if self.rng.u8(..4) == 0 {
+                self.clients[client].leave();
+            }
+            if self.rng.u8(..4) == 0 {
+                self.connect(client);
+            }
+        }
+        self.phase = before;
     }
 
     /// All clients read what has arrived, and come back if it is time.
@@ -344,9 +405,7 @@ impl Episode {
         } else {
             self.world.stop(pid);
         }
-        for _ in 0..self.rng.usize(..4) {
-            self.step();
-        }
+        self.steps_in("dead");
         self.world.start();
         self.record(from, Change::Died);
     }
@@ -361,13 +420,7 @@ impl Episode {
         self.world.begin_upgrade(protocol);
         let (mut is_dead, mut at) = (false, 0);
         while let Some(phase) = self.world.next_phase() {
-            for _ in 0..self.rng.usize(..8) {
-                self.step();
-                if phase == "exec" && self.rng.bool() {
-                    let client = self.rng.usize(..AUDITOR);
-                    self.clients[client].leave();
-                }
-            }
+            self.steps_in(phase);
             if let Some(pid) = pid.filter(|_| dies_in == Some(at)) {
                 self.world.kill(pid);
                 is_dead = true;
@@ -395,15 +448,13 @@ impl Episode {
         for version in [VERSION + 1, VERSION] {
             let began = Instant::now();
             self.world.begin_upgrade(Some(version));
-            while self.world.next_phase().is_some() {
-                self.step();
+            while let Some(phase) = self.world.next_phase() {
+                self.steps_in(phase);
                 self.world.pass(true);
             }
             assert!(self.world.end_upgrade(), "an upgrade to version {version}");
             self.record(began, Change::Upgraded);
-            for _ in 0..self.rng.usize(..8) {
-                self.step();
-            }
+            self.steps_in("other");
         }
         for worker in 0..WORKERS {
             self.act(worker, Worker::begin_anew);
@@ -411,27 +462,30 @@ impl Episode {
         self.record(from, Change::Cut);
     }
 
-    /// Runs the steps.
-    pub fn run(&mut self) {
-        let has_deaths = self.rng.u8(..3) == 0;
-        self.disrupts = self.rng.bool();
-        for _ in 0..4 {
-            for _ in 0..self.rng.usize(10..60) {
-                self.step();
-                self.world.pause(Duration::from_micros(self.rng.u64(..2000)));
-            }
-            match self.rng.u8(..10) {
-                0 if has_deaths => self.die(true),
-                1 if has_deaths => self.die(false),
-                2 if self.rng.bool() => self.change_protocol(),
-                2..=8 => {
+    fn disrupt(&mut self, disruption: Disruption) {
+        match disruption {
+            Disruption::Kill => self.die(true),
+            Disruption::Stop => self.die(false),
+            Disruption::ChangeProtocol => self.change_protocol(),
+            Disruption::Upgrade => {
+                let is_repeated = self.rng.u8(..4) == 0;
+                self.upgrade();
+                if is_repeated {
                     self.upgrade();
-                    if self.rng.u8(..4) == 0 {
-                        self.upgrade();
-                    }
                 }
-                _ => {}
             }
+        }
+        self.retries_until = Instant::now() + RETRY * 2;
+    }
+
+    /// Does what the numbers draw.
+    pub fn run(&mut self) {
+        while self.decide() {
+            match self.plan.disruption(&mut self.rng) {
+                Some(disruption) => self.disrupt(disruption),
+                None => self.step(),
+            }
+            self.world.pause(Duration::from_micros(self.rng.u64(..2000)));
         }
     }
 }

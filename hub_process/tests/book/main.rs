@@ -8,8 +8,8 @@
 //!   for that number in the trace above, which has everything that happened in the order of time.
 //! - To add a rule, write a function in `rules` that cites the manual, call it in `judge`, and add a lie that it finds to
 //!   `lies`.
-//! - To add an operation, add a method and its weight to `Episode::step` in `episode`. A worker's part runs in the thread of
-//!   the worker, which notes in the trace what the application was told.
+//! - To add an operation, add its name and its weights to `plan`, and a method to `episode`. A worker's part runs in the thread
+//!   of the worker, which notes in the trace what the application was told.
 //! - To let an episode do something new to the process or to the wires, add a function to the trait in `world`. `processes`
 //!   does it to real processes.
 //! - To add a change of the process, such as an upgrade, add a kind of `Change` to `trace`, and ask in each rule what it
@@ -19,6 +19,7 @@ mod arrival;
 mod client;
 mod episode;
 mod lies;
+mod plan;
 mod processes;
 mod rest;
 mod rules;
@@ -37,7 +38,7 @@ fn the_rules_of_the_manuals_hold_whatever_happens_to_the_process() {
     let first = number("EVENTSOURCE_XS_SEED", 1);
     for seed in first..first + number("EVENTSOURCE_XS_STEPS", 12) {
         println!("EVENTSOURCE_XS_SEED={seed}");
-        let mut episode = Episode::new(seed, Processes::begin);
+        let mut episode = Episode::new(seed, Episode::decisions(seed), Processes::begin);
         episode.run();
         episode.rest();
         episode.judge(seed);

@@ -2,7 +2,7 @@
 
 use crate::client::Client;
 use crate::episode::{all_channels, Episode, AT_REST, CHANNELS, CLIENTS, LIMITS, WORKERS};
-use crate::rules;
+use crate::rules::{self, Broken};
 use crate::support::{stream_settings, topics, Asks, DEADLINE};
 use crate::trace::{Change, Item, Map, Outcome, Place, Rest, MOST};
 use crate::worker::Worker;
@@ -23,7 +23,7 @@ impl Episode {
     /// Heals what is broken, and waits until all is at rest: each client that is there has the last event of each of its
     /// channels, and the members are those of the streams.
     pub fn rest(&mut self) {
-        (self.disrupts, self.is_resting) = (false, true);
+        self.is_resting = true;
         for worker in 0..WORKERS {
             self.world.heal(worker);
             self.act(worker, Worker::return_from_handlers);
@@ -106,16 +106,22 @@ impl Episode {
 
     /// Fails if a rule is broken, after the trace.
     pub fn judge(&self, seed: u64) {
+        let broken = self.broken();
+        if !broken.is_empty() {
+            self.trace.lock().expect("no panic").print();
+            broken.iter().for_each(|(rule, what)| println!("BROKEN rule {rule}: {what}"));
+            panic!("seed {seed}");
+        }
+    }
+
+    /// Returns the rules that are broken, and how.
+    pub fn broken(&self) -> Vec<Broken> {
         let trace = self.trace.lock().expect("no panic").clone();
         let mut broken = rules::judge(&trace);
         if trace.rest.open.is_empty() {
             broken.retain(|(rule, _)| *rule == 18); // a drain has ended all streams: the others were judged before
         }
-        if !broken.is_empty() {
-            trace.print();
-            broken.iter().for_each(|(rule, what)| println!("BROKEN rule {rule}: {what}"));
-            panic!("seed {seed}");
-        }
+        broken
     }
 
     /// Notes what the hub says at rest, when that no longer changes.
@@ -142,6 +148,7 @@ impl Episode {
             if is_settled || Instant::now() > deadline {
                 return;
             }
+            self.world.pause(Duration::from_millis(5));
         }
     }
 

@@ -1,6 +1,6 @@
 //! The world in which an episode happens: workers, each with a wire to the hub process, and the process itself, which is
-//! killed, stopped and upgraded. There are two: `processes`, in which all of this is real, and that of `sim/`, in which a seed decides
-//! everything.
+//! killed, stopped and upgraded. There are two: `processes`, in which all of this is real, and that of `sim/`, in which a
+//! seed decides everything.
 
 use crate::worker::Act;
 use eventsource_xs::hub::OnSlow;

@@ -105,7 +105,9 @@ pub(super) fn polls_are_answered(trace: &Trace, broken: &mut Vec<Broken>) {
             _ => true,
         };
         let ended = life.ended.map_or(trace.rest.at, |(at, _)| Some(at)).unwrap_or(answered);
-        if trace.has_change(life.opened, ended + SLACK, others) {
+        // A worker may learn late that its link was cut.
+        let since = life.opened.checked_sub(SLACK).unwrap_or(life.opened);
+        if trace.has_change(since, ended + SLACK, others) {
             continue;
         }
         // A poll that is ahead of its hub waits for a second.

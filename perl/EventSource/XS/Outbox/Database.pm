@@ -369,8 +369,8 @@ sub lock_of {
     return "SELECT id FROM $self->{table} WHERE " . $self->_are(@rows) . ' FOR UPDATE';
 }
 
-# Rows of the table o as hashes, with their numbers, other columns, and texts as bytes of UTF-8. Where a condition does not hold,
-# a row has the beginnings of its names only.
+# Rows of the table o as hashes, with their numbers, other columns, and texts as bytes of UTF-8. Where a condition does not
+# hold, a row has the beginnings of channel and key only.
 sub rows {
     my ($self, $from, $columns, $texts, $condition) = @_;
     my @columns = map { $_ eq 'size' ? "upto.$_" : "o.$_" } 'id', @$columns;
