@@ -349,6 +349,9 @@ aside, and the log names it. The others go on. If the hub has refused the row, l
 
     eventsource outbox --hub shop --dsn dbi:Pg:dbname=shop --list
 
+The log names a dead letter at once. If there are more within ten seconds, the next line names one and counts the others. A
+follower that begins says how many dead letters there are.
+
 Mend a row by an C<UPDATE>, or raise C<keep_state> of the hub, and call L</retry>. It is published after those of its key that
 came meanwhile. C<--drop> deletes it.
 

@@ -103,6 +103,7 @@ subtest 'the manual lists the lines of a follower' => sub {
     $says->($first, 'the database takes nothing: ...; trying again');
     $dbh->do('ALTER TABLE away RENAME TO eventsource_outbox');
     $says->($first, 'the database is reached again');
+    $says->($first, 'the number of dead letters is 17; "eventsource outbox --list" shows them');
     $shell->run(qw(hub stop test));
     $outbox->outbox->publish($dbh, news => 'hello');
     $_->stop for $second;

@@ -33,6 +33,15 @@ sub schedules_ok {
     return;
 }
 
+# A transaction with a row, which the hub refuses as poison says.
+sub commit {
+    my ($world, $token, $channel, $poison) = @_;
+    my $open = $world->{database}->begin;
+    $world->{rows}{$token} = {group => $channel, is_free => '', poison => $poison, refused => 0, token => $token};
+    $world->{database}->insert($open, {token => $token, channel => $channel, data => $token});
+    return $world->_commit($open);
+}
+
 schedules_ok('at random',                                                      $SCHEDULES);
 schedules_ok('followers that are stopped publish nothing again',               $SCHEDULES / 8, calm => 'stop');
 schedules_ok('a database that comes and goes lets nothing be published again', $SCHEDULES / 8, calm => 'database');
@@ -63,18 +72,41 @@ subtest 'no row becomes a dead letter while the hub takes nothing' => sub {
         'for more than an hour';
 };
 
+# Dead letters of the same seconds share a line, which may be the last thing that happens for a long time.
+subtest 'each dead letter is named or counted' => sub {
+    my $world = Testing::OutboxModel->new(class => $FOLLOWER, fault => {}, needs_hint => '');
+    $#{$world->{followers}} = 0;
+    my $steps = sub {
+        my $until = $world->{now} + shift;
+        while ($world->{now} < $until) { $world->elapse(0.01); $world->step_one(1) }
+        return grep { /row|dead/ } splice @{$world->{lines} ||= []};
+    };
+    my $refuse = sub { commit($world, "refused $_", "channel $_", 'invalid') for @_ };
+    $refuse->(1);
+    like join('|', $steps->(5)), qr/^outbox: row 1 is a dead letter: a wrong field; mend it[^|]*$/,
+        'the first one is named at once';
+    $refuse->(2);
+    is_deeply [$steps->(3)], [], 'no line follows it at once';
+    like join('|', $steps->(9)), qr/^outbox: row 2 is a dead letter: a wrong field; mend it[^|]*$/,
+        'the second one is named some seconds later, without another one';
+    $refuse->(3 .. 5);
+    like join('|', $steps->(5)), qr/^outbox: row 5 is a dead letter: a wrong field \(and 2 more since the last line\)/,
+        'one of several is named, and the others are counted';
+    $refuse->(6, 7);
+    $steps->(1);
+    $world->_replace_follower(1);
+    my @lines = $steps->(30);
+    like shift @lines, qr/row 7 .*and 1 more/, 'a follower that ends counts those that no line has named';
+    is_deeply \@lines, ['outbox: the number of dead letters is 7; "eventsource outbox --list" shows them'],
+        'one that begins says once how many there are';
+};
+
 # The pauses of a row that the hub goes on refusing grow to a minute. Somebody deletes it.
 subtest 'a row that is gone holds up its key no longer' => sub {
     my $world    = Testing::OutboxModel->new(class => $FOLLOWER, fault => {});
     my $database = $world->{database};
-    my $commit   = sub {
-        my ($token, $channel, $poison) = @_;
-        my $open = $database->begin;
-        $world->{rows}{$token} = {group => $channel, is_free => '', poison => $poison, refused => 0, token => $token};
-        $database->insert($open, {token => $token, channel => $channel, data => $token});
-        $world->_commit($open);
-    };
-    my $steps = sub {
+    my $commit   = sub { commit($world, @_) };
+    my $steps    = sub {
         my $until = $world->{now} + shift;
         while ($world->{now} < $until) { $world->elapse(0.01); $world->step_one(1) }
     };

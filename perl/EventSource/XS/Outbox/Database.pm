@@ -200,17 +200,21 @@ sub detach {
     return;
 }
 
+sub count_dead {
+    my $self = shift;
+    return 0 + $self->{dbh}->selectrow_array("SELECT count(*) FROM $self->{table} WHERE state = $DEAD");
+}
+
 # The counts of the rows, and the follower.
 sub counts {
     my $self = shift;
     my ($now,     $created) = ($self->now, 'min(' . $self->seconds_of('created') . ')');
     my ($waiting, $age)     = $self->{dbh}
         ->selectrow_array("SELECT count(*), coalesce($now - $created, 0) FROM $self->{table} WHERE state = $WAITS");
-    my ($dead) = $self->{dbh}->selectrow_array("SELECT count(*) FROM $self->{table} WHERE state = $DEAD");
     my ($holder, $seconds) =
         $self->{dbh}->selectrow_array("SELECT holder, held_until - $now FROM $self->{table}_follower WHERE id = 1");
     return {
-        dead_letters => 0 + $dead,
+        dead_letters => $self->count_dead,
         follower     => defined $seconds && $seconds > 0 ? $holder : undef,
         oldest_age   => $age < 0                         ? 0       : 0 + $age,
         waiting      => 0 + $waiting,

@@ -129,6 +129,7 @@ sub descriptors {
 sub step {
     my $self = shift;
     my ($awaited, $step) = @{$STEP{$self->_state}};
+    $self->_report_rows if $self->{unreported} && $self->{clock}->() >= $self->{next_line};
     $self->{wait_for}->($awaited);
     local ($@, $SIG{__DIE__});
     my $pause;
@@ -141,6 +142,7 @@ sub stop {
     my $self = shift;
     local ($@, $SIG{__DIE__});
     eval { $self->_acknowledge } if $self->{database} && $self->{held_until};
+    $self->_report_rows          if $self->{unreported};
     $self->_detach;
     $self->_drop_hub;
     return;
@@ -212,7 +214,9 @@ sub _acquire_lease {
             . ($self->_lease eq 'none' ? ', but the database answers slower than the lease lasts: raise lease' : '')
         : 'another process follows this outbox; this one takes over when that ends'
     );
-    return $is_held ? 0 : $STANDBY;
+    return $STANDBY             if !$is_held;
+    $self->_report_dead_letters if $was_none;
+    return 0;
 }
 
 # Marks what the hub has taken or refused.
@@ -303,8 +307,8 @@ sub _set_aside {
     my %known = map { $_ => $row->{$_} } qw(channel event_key id problem token);
     my $aside = $unmarked->{$name} ||= {row => \%known, tries => 0};
     $aside->{until} = $now + min($most, 0.1 * 2**$aside->{tries}++);
-    $aside->{is_reported} ||= $self->_report_row($row, "is $state, and $clause$reason", $remedy);
-    return if $is_published;
+    $self->_report_row($row, "is $state, and $clause$reason", $remedy) if !$aside->{is_reported}++;
+    return                                                             if $is_published;
     my $group = $ROW->group_of($row);
     $self->{waiting} = [grep { $ROW->group_of($_) ne $group } @{$self->{waiting}}];
     return;
@@ -352,8 +356,9 @@ sub _expire {
 sub _pause {
     my ($self, $now) = @_;
     return 0 if $self->{database}->is_notified;
-    my $pause = defined $self->{poll} ? $self->{poll} : $self->{database}->pause;
-    return max(0.001, min($pause, min($self->_renewal, $self->{look_at}) - $now));
+    my $pause = defined $self->{poll} ? $self->{poll}      : $self->{database}->pause;
+    my $line  = $self->{unreported}   ? $self->{next_line} : $NEVER;
+    return max(0.001, min($pause, min($self->_renewal, $self->{look_at}, $line) - $now));
 }
 
 sub _connect_hub {
@@ -463,21 +468,32 @@ sub _send {
 
 sub _drop_hub { return delete @{$_[0]}{qw(hint hub)} }
 
-# A table may hold many such rows. Returns true if the line was written, false if another one was written just before.
+# Says what has become of a row. A table may hold many such rows, so a line comes at once or some seconds after the last one,
+# names one row, and counts the others.
 sub _report_row {
     my ($self, $row, $text, $remedy) = @_;
-    my $now = $self->{clock}->();
-    if ($now < $self->{next_line}) {
-        $self->{unreported}{$row->{id}} = 1;
-        return !!0;
-    }
-    my $unreported = delete $self->{unreported} || {};
-    delete $unreported->{$row->{id}};
-    my $others = keys %$unreported;
-    $self->{next_line} = $now + $QUIET;
-    my $more = $others ? " (and $others more since the last line)" : '';
-    $self->_report("row $row->{id} $text$more" . (defined $remedy ? "; $remedy" : ''));
-    return !!1;
+    $self->{unreported}{$row->{id}} = 1;
+    $self->{named} = [$row->{id}, $text, defined $remedy ? "; $remedy" : ''];
+    $self->_report_rows if $self->{clock}->() >= $self->{next_line};
+    return;
+}
+
+sub _report_rows {
+    my $self = shift;
+    my ($id, $text, $remedy) = @{$self->{named}};
+    my $others = keys(%{delete $self->{unreported}}) - 1;
+    my $more   = $others ? " (and $others more since the last line)" : '';
+    $self->{next_line} = $self->{clock}->() + $QUIET;
+    $self->_report("row $id $text$more$remedy");
+    return;
+}
+
+# A follower that ends in the middle of a step has named no row of the last seconds.
+sub _report_dead_letters {
+    my $self  = shift;
+    my $count = $self->{database}->count_dead or return;
+    $self->_note(dead => qq{the number of dead letters is $count; "eventsource outbox --list" shows them});
+    return;
 }
 
 # Returns true if something was published meanwhile, as far as others say so.

@@ -197,6 +197,11 @@ sub acquire_lease {
     return $is_held;
 }
 
+sub count_dead {
+    my $self = shift;
+    return +($self->_ask(sub { scalar(() = $self->{database}->rows(2)) }))[0];
+}
+
 sub release_lease {
     my ($self, $holder) = @_;
     my $database = $self->{database};
