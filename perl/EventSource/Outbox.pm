@@ -344,6 +344,10 @@ delays no others. Nor does a row whose text cannot become UTF-8, which PostgreSQ
 stays as a dead letter, with C<state> 2 and the reason in C<problem>. So do rows that are refused for five minutes while others
 are published, and published rows that cannot be deleted.
 
+A row whose texts have more than 33 MiB together, or with a name of more than 4096 bytes, is not read. SQLite writes a row as a
+whole, so a follower does not mark one with more than 64 MiB. It sets the row aside, and the log shows the C<DELETE> that
+removes it. A DBD::SQLite without C<sqlite_limit> reads and marks such a row.
+
 A row that another session has locked, or that can be neither deleted nor changed (a trigger, a C<CHECK ... NOT VALID>), is set
 aside, and the log names it. The others go on. If the hub has refused the row, later ones of its key wait.
 
@@ -382,6 +386,10 @@ table. Without C<SECURITY DEFINER>, whoever changes the table needs the right to
     CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON stock FOR EACH ROW EXECUTE FUNCTION stock_changed();
 
 C<TRUNCATE> publishes nothing.
+
+In MariaDB and MySQL a column may have another character set. If a program has written UTF-8 over a connection with another
+character set, such as C<latin1>, the column has other characters, and these are published: C<Ã¼> for C<ü>. Such a program
+needs C<SET NAMES utf8mb4>.
 
 =head1 METHODS
 

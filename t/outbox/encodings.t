@@ -62,6 +62,13 @@ sub encoding_ok {
     my ($row) = $table->waiting(1);
     is error_of(sub { $table->mark_dead($row, "a problem with \x{20AC} \x{1F600}") }), 'no exception',
         'a problem may have characters that the database lacks';
+    $dbh->do('DELETE FROM eventsource_outbox');
+    $dbh->do('ALTER TABLE eventsource_outbox DROP CONSTRAINT eventsource_outbox_event_key_check');
+    $insert->(q{'c'}, "repeat($bad, 1000000)", q{'x'});
+    my ($long) = $table->waiting(1);
+    like error_of(sub { EventSource::XS::Outbox::Row->publication_of($long) }), qr/event_key has more than 4096 bytes/,
+        'a long text has no bytes that are read';
+    cmp_ok length $long->{event_key}, '<', 5000, 'but the first ones';
     return;
 }
 

@@ -34,7 +34,7 @@ my $NUMBER = '007 ';
 sub table_of {
     my ($handle, %option) = @_;
     my $table = EventSource::XS::Outbox::Database->class_for($handle)->new(table => 'eventsource_outbox', %option);
-    $table->attach($handle);
+    $table->attach($handle, $DEADLINE);
     return $table;
 }
 
@@ -278,7 +278,8 @@ for my $case ([PostgreSQL => q{repeat('e', 36000000)}], [SQLite => q{replace(hex
         $dbh->do("UPDATE eventsource_outbox SET event = $long WHERE data IN ('1', '2')");
         for my $number (1, 2) {
             my ($row, @more) = $table->waiting(10);
-            like error_of(sub { publications($row) }), qr/^its texts have 3600\d+ bytes together/,
+            like error_of(sub { publications($row) }),
+                qr/^its texts have more than 33 MiB together.*: shorten it, or delete the row/,
                 "row $number says so";
             is_deeply [@$row{qw(channel event_key event data)}, @more], ['c', 'k', undef, undef],
                 'it is read alone, and without its texts';
@@ -291,6 +292,109 @@ for my $case ([PostgreSQL => q{repeat('e', 36000000)}], [SQLite => q{replace(hex
         $dbh->do('DELETE FROM eventsource_outbox');
     };
 }
+
+# A key that no table with its checks takes: such a text in each database, and how it takes that.
+my %LONG_KEY = (
+    MariaDB    => [q{REPEAT('k', 60000)}, 'SET SESSION check_constraint_checks = 0'],
+    PostgreSQL => [
+        q{repeat('k', 5000000)},
+        'ALTER TABLE eventsource_outbox DROP CONSTRAINT eventsource_outbox_event_key_check',
+        'ALTER TABLE eventsource_outbox ADD CONSTRAINT eventsource_outbox_event_key_check CHECK (octet_length(event_key) <= 1024)'
+    ],
+    SQLite => [q{replace(hex(zeroblob(2500000)), '0', 'k')}, 'PRAGMA ignore_check_constraints = ON'],
+);
+
+check 'names that are longer than any' => sub {
+    my $database = shift;
+    my ($key, $before, @after) = @{$LONG_KEY{$database->name}};
+    my $dbh   = $database->connect;
+    my $table = table_of($dbh);
+    $dbh->do($before);
+    $dbh->do("INSERT INTO eventsource_outbox (channel, event_key, data) VALUES ('c', $key, '$_')") for 1, 2;
+    my @rows = $table->waiting(10);
+    is scalar @rows, 2, 'two rows';
+
+    for my $row (@rows) {
+        like error_of(sub { publications($row) }),
+            qr/^event_key has more than 4096 bytes: shorten it, or delete the row/,
+            'each says so';
+        cmp_ok length $row->{event_key}, '<', 5000, 'its key is not read';
+    }
+    my @groups = map { EventSource::XS::Outbox::Row->group_of($_) } @rows;
+    isnt $groups[0],                      $groups[1], 'their keys are not taken for one';
+    is $table->mark_dead($_, 'too long'), 1,          'each becomes a dead letter' for @rows;
+    is_deeply [grep { length $_->{event_key} > 5000 } $table->dead_letters(undef, 10)], [], 'nor is it read for a list';
+    $dbh->do($_) for 'DELETE FROM eventsource_outbox', @after;
+};
+
+# SQLite takes any token, and reads a text as a whole, so a follower has a bound for that.
+check 'tokens that are longer than any', SQLite => sub {
+    my $database = shift;
+    my $dbh      = $database->connect;
+    my $table    = table_of($database->connect);
+    $dbh->do('PRAGMA ignore_check_constraints = ON');
+    for my $bytes (5_000_000, 70_000_000) {
+        $dbh->do("INSERT INTO eventsource_outbox (token, channel, data) VALUES (zeroblob($bytes), 'c', 'x')");
+        $outbox->publish($dbh, c => 'later');
+        my ($row) = $table->waiting(10);
+        like error_of(sub { publications($row) }), qr/: shorten it, or delete the row/, "$bytes bytes: the row says so";
+        is $row->{token}, undef, 'the token is not read';
+        is_deeply [map { $_->{data} } $table->waiting(10, [], [$row])], ['later'],    'also without the long one';
+        is_deeply [$table->waiting_of($row)],                           [$row->{id}], 'which waits';
+        my $error = error_of(sub { $table->mark_dead($row, 'too long') });
+        like $error, $bytes < 60_000_000 ? qr/no exception/ : qr/string or blob too big/,
+            'it is marked, unless it is very long';
+        $dbh->do(q{UPDATE eventsource_outbox SET token = 'short', state = 0});
+        is 0 + $table->mark_dead($row, 'too long'), 0, 'it is not marked when somebody has shortened it';
+        $dbh->do('DELETE FROM eventsource_outbox');
+    }
+};
+
+# SQLite reads a channel to compare it.
+check 'a channel that is longer than any', SQLite => sub {
+    my $database = shift;
+    my $dbh      = $database->connect;
+    my $table    = table_of($database->connect);
+    $dbh->do('PRAGMA ignore_check_constraints = ON');
+    $outbox->publish($dbh, held => 'x');
+    $dbh->do(q{INSERT INTO eventsource_outbox (channel, data) VALUES (zeroblob(70000000), 'x')});
+    $outbox->publish($dbh, c => 'later');
+    my ($held) = $table->waiting(1);
+    my ($long) = $table->waiting(10, [$held]);
+    is_deeply [@$long{qw(id too_long)}], [$held->{id} + 1, 1], 'it is read beside a group that is left out';
+    is_deeply [map { $_->{data} } $table->waiting(10, [$held], [$long])], ['later'], 'and can be left out, too';
+    $dbh->do('DELETE FROM eventsource_outbox');
+};
+
+# The text of a column is read, not its bytes.
+check 'columns in other character sets', MariaDB => sub {
+    my $database = shift;
+    my $dbh      = $database->connect;
+    my $reset =
+          'MODIFY data LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, MODIFY channel TEXT CHARACTER SET utf8mb4'
+        . ' COLLATE utf8mb4_bin NOT NULL';
+    for my $driver (qw(MariaDB mysql)) {
+        $database->use_driver($driver);
+        my $table = table_of($database->connect);
+        for my $set (qw(latin1 latin2 ucs2)) {
+            $dbh->do( "ALTER TABLE eventsource_outbox MODIFY data LONGTEXT CHARACTER SET $set,"
+                    . " MODIFY channel TEXT CHARACTER SET $set NOT NULL");
+            $outbox->publish($dbh, "gr\xFC\xDFe" => "sch\xF6n");
+            my @rows = $table->waiting(10);
+            is_deeply [publications(@rows)],         [["gr\xFC\xDFe", {data => "sch\xF6n"}]], "$driver: $set";
+            is_deeply [$table->waiting(10, \@rows)], [], 'its group can be left out';
+            $table->acknowledge(@rows);
+        }
+        $dbh->do('ALTER TABLE eventsource_outbox MODIFY data LONGBLOB, MODIFY channel BLOB NOT NULL');
+        $dbh->do('SET SESSION check_constraint_checks = 0');
+        $dbh->do(q{INSERT INTO eventsource_outbox (channel, data) VALUES ('c', X'636166C3A9'), ('c', X'636166E9')});
+        my ($good, $bad) = $table->waiting(10);
+        is_deeply [publications($good)], [[c => {data => $LATIN}]], 'a binary column has UTF-8';
+        like error_of(sub { publications($bad) }), qr/^data is not UTF-8/, 'or the row says that it has not';
+        $dbh->do('DELETE FROM eventsource_outbox');
+        $dbh->do("ALTER TABLE eventsource_outbox $reset");
+    }
+};
 
 # Settings of a server with which it refuses a statement that has no key.
 check 'a session that insists on keys', MariaDB => sub {

@@ -44,11 +44,14 @@ my %ATTRIBUTES = (
 my @TEXTS = qw(channel event_key event event_id data json comment once);
 my ($WAITS, $PUBLISHED, $DEAD) = (0, 1, 2);
 
-# A batch is one answer of the database, in memory. The texts of a longer row are not read: a hub takes no message above 16 MiB,
-# which may have one byte where the text has two (CR LF).
+# What is read has a bound. A batch is one answer of the database, in memory. The texts of a longer row are not read: a hub takes
+# no message above 16 MiB, which may have one byte where the text has two (CR LF). Names are read up to a byte more than the
+# bound, which is above that of each name.
 my $MAX_BATCH_BYTES = 16 << 20;
 my $MAX_ROW_BYTES   = 33 << 20;
-my $MAX_NAME_BYTES  = 1024;       # of a column that says which row it is
+my $MAX_NAME_BYTES  = 4096;
+my @NAMES           = qw(token channel event_key event_id once problem);
+my %IS_NAME         = map { $_ => 1 } @NAMES;
 
 sub new {
     my ($class, %option) = @_;
@@ -212,7 +215,8 @@ sub counts {
     my ($waiting, $age)     = $self->{dbh}
         ->selectrow_array("SELECT count(*), coalesce($now - $created, 0) FROM $self->{table} WHERE state = $WAITS");
     my ($holder, $seconds) =
-        $self->{dbh}->selectrow_array("SELECT holder, held_until - $now FROM $self->{table}_follower WHERE id = 1");
+        $self->{dbh}
+        ->selectrow_array("SELECT substr(holder, 1, 200), held_until - $now FROM $self->{table}_follower WHERE id = 1");
     return {
         dead_letters => $self->count_dead,
         follower     => defined $seconds && $seconds > 0 ? $holder : undef,
@@ -224,9 +228,8 @@ sub counts {
 # Dead letters, so many whose numbers are greater than one, if that is given. SQLite has numbers below 1, too.
 sub dead_letters {
     my ($self, $id, $count) = @_;
-    my $later = defined $id ? " AND o.id > $id" : '';
-    return $self->rows("$self->{table} AS o WHERE o.state = $DEAD$later ORDER BY o.id LIMIT $count",
-        [], [qw(channel event_key problem)]);
+    my $later = defined $id ? " AND id > $id" : '';
+    return $self->rows("state = $DEAD$later ORDER BY id LIMIT $count", [], [qw(channel event_key problem)]);
 }
 
 # Deletes those of the rows with the numbers that are dead letters. Returns how many.
@@ -261,16 +264,17 @@ sub waiting_of {
             ->selectcol_arrayref("SELECT id FROM $self->{table} WHERE state = $WAITS AND " . $self->_are(@rows))};
 }
 
-# Makes a row a dead letter, unless another follower has published it meanwhile.
+# Makes a row a dead letter, unless another follower has published it meanwhile, or somebody has shortened it.
 sub mark_dead {
     my ($self, $row, $problem) = @_;
     my $text = substr $problem, 0, $MAX_PROBLEM;
     $text =~ tr/\0/ /;
     utf8::encode($text);
     my ($value, @bound) = $self->_value_of(problem => $text);
+    my $is_it = $self->_are($row) . ($row->{too_long} ? ' AND (' . $self->_is_too_long . ')' : '');
     return $self->{dbh}
-        ->do("UPDATE $self->{table} SET state = $DEAD, problem = $value WHERE state = $WAITS AND " . $self->_are($row),
-        undef, @bound);
+        ->do("UPDATE $self->{table} SET state = $DEAD, problem = $value WHERE state = $WAITS AND $is_it", undef,
+        @bound);
 }
 
 # The problem of the table's version, undef if there is none. A row that was deleted has none: a follower inserts it again, with
@@ -320,23 +324,41 @@ sub retry {
 }
 
 # The rows that wait, in their order, each a hash, without some rows, and without the groups of others. A batch has at most so
-# many rows and bytes, but for the first row. A row whose texts are none has the reason in unreadable.
+# many rows and bytes, but for the first row. A row whose texts are none has the reason in unreadable. One that no hub takes has
+# too_long, too, and lacks its texts, perhaps also what says which row it is.
 sub waiting {
     my ($self, $rows, $of_groups, $others) = @_;
-    my @texts = ('token', @TEXTS);
-    my $size  = join ' + ', map { "coalesce($_, 0)" } map { $self->size_of($_) } @texts;
-    my @not   = ((map { $self->_is_of_group($_) } @{$of_groups || []}), @{$others || []} ? $self->_are(@$others) : ());
-    my $where = join ' AND NOT ', "state = $WAITS", map { "($_)" } @not;
-    my $fits  = "upto.size <= $MAX_ROW_BYTES";
-    my $sizes = "SELECT id, $size AS size FROM $self->{table} WHERE $where ORDER BY id LIMIT $rows";
-    my $upto  = "SELECT id, size, sum(size) OVER (ORDER BY id) AS total FROM ($sizes) AS sizes";
-    my @rows  = $self->rows(
-        "($upto) AS upto JOIN $self->{table} AS o ON o.id = upto.id"
-            . " WHERE upto.total <= $MAX_BATCH_BYTES OR upto.total = upto.size ORDER BY o.id",
-        [qw(size retry retain forget)], \@texts, $fits
-    );
-    $_->{unreadable} = "its texts have $_->{size} bytes together, more than the 16 MiB that a hub takes"
-        for grep { $_->{size} > $MAX_ROW_BYTES } @rows;
+    my ($total, @ids) = 0;
+    for my $row ($self->rows($self->waits($of_groups, $others) . " ORDER BY id LIMIT $rows", ['size'], [])) {
+        $total += $row->{size};
+        last if @ids && $total > $MAX_BATCH_BYTES;
+        push @ids, $row->{id};
+    }
+    return @ids ? $self->waiting_with(@ids) : ();
+}
+
+# The condition for the numbers of waiting.
+sub waits {
+    my ($self, $of_groups, $others) = @_;
+    my @not = (@{$others || []} ? $self->_are(@$others) : (), map { $self->_is_of_group($_) } @{$of_groups || []});
+    return join ' AND NOT ', "state = $WAITS", map { "($_)" } @not;
+}
+
+# The rows with the numbers, as waiting returns them.
+sub waiting_with {
+    my ($self, @ids) = @_;
+    my $these = join ', ', @ids;
+    my @rows =
+        $self->rows("state = $WAITS AND id IN ($these) ORDER BY id", [qw(size retry retain forget)], ['token', @TEXTS]);
+    for my $row (@rows) {
+        my ($long) = grep { length($row->{$_} // '') > $MAX_NAME_BYTES } @NAMES;
+        my $clause =
+              $row->{size} > $MAX_ROW_BYTES ? 'its texts have more than 33 MiB together, and a hub takes 16 MiB at most'
+            : defined $long                 ? "$long has more than $MAX_NAME_BYTES bytes"
+            :                                 next;
+        @$row{qw(unreadable too_long)} = ("$clause: shorten it, or delete the row", 1);
+        delete $row->{token} if length($row->{token} // '') > $MAX_NAME_BYTES;
+    }
     return @rows;
 }
 
@@ -346,6 +368,9 @@ sub waiting {
 sub attributes { return () }
 
 sub bytes_of { return $_[1] }
+
+# The first bytes of a text, at least so many; or its first characters.
+sub beginning_of { return $_[0]->bytes_of("substr($_[1], 1, $_[2])") }
 
 # The table of an UPDATE that finds rows by their numbers, and the beginning of such a DELETE.
 sub by_id { return $_[0]{table} }
@@ -373,17 +398,36 @@ sub lock_of {
     return "SELECT id FROM $self->{table} WHERE " . $self->_are(@rows) . ' FOR UPDATE';
 }
 
-# Rows of the table o as hashes, with their numbers, other columns, and texts as bytes of UTF-8. Where a condition does not
-# hold, a row has the beginnings of channel and key only.
+# A column with a number or a truth.
+sub number_of { return $_[1] }
+
+# True if the last statement has failed because of what a row has.
+sub is_of_row { return !!0 }
+
+# Rows as hashes, with their numbers, other columns (size is that of the texts together), and texts as bytes of UTF-8. A row
+# with more texts than a message may have has those that say which one it is. If a row fails the statement, each is read alone.
 sub rows {
-    my ($self, $from, $columns, $texts, $condition) = @_;
-    my @columns = map { $_ eq 'size' ? "upto.$_" : "o.$_" } 'id', @$columns;
+    my ($self, $where, @columns) = @_;
+    my @rows;
+    local ($@, $SIG{__DIE__});
+    return @rows if eval { @rows = $self->select_rows($where, @columns); 1 };
+    die $@       if !$self->is_of_row;
+    return map { $self->_lone_row($_->{id}, @columns) } $self->select_rows($where, [], []);
+}
+
+sub select_rows {
+    my ($self, $where, $columns, $texts) = @_;
+    my $size    = $self->_size;
+    my @columns = map { ($_ eq 'size' ? "($size)" : $self->number_of($_)) . " AS $_" } @$columns;
     my @texts   = map {
-        my $bytes = $self->bytes_of("o.$_");
-        my $short = /\A(?:channel|event_key)\z/ ? "substr($bytes, 1, $MAX_NAME_BYTES)" : 'NULL';
-        (defined $condition && $_ ne 'token' ? "CASE WHEN $condition THEN $bytes ELSE $short END" : $bytes) . " AS $_"
+        (
+              $IS_NAME{$_}
+            ? $self->beginning_of($_, $MAX_NAME_BYTES + 1)
+            : "CASE WHEN $size <= $MAX_ROW_BYTES THEN " . $self->bytes_of($_) . ' END'
+            )
+            . " AS $_"
     } @$texts;
-    my $select = 'SELECT ' . join(', ', @columns, @texts) . " FROM $from";
+    my $select = 'SELECT ' . join(', ', 'id', @columns, @texts) . " FROM $self->{table} WHERE $where";
     return @{$self->{dbh}->selectall_arrayref($select, {Slice => {}})};
 }
 
@@ -406,12 +450,34 @@ sub troubles { return }
 
 # The condition that a row is one of these. After a failover to a copy that lacks the last commits, or when the table was
 # emptied, a database gives numbers again: by its number alone a follower would delete a row that it has never read. A token is
-# what SQL has written, also with a NUL or, in SQLite, as a blob, so its bytes are compared.
+# what SQL has written, also with a NUL or, in SQLite, as a blob, so its bytes are compared. One that is too long is not read.
 sub _are {
     my ($self, @rows) = @_;
-    my $ids    = join ', ', map { 0 + $_->{id} } @rows;
-    my $tokens = join ', ', map { $self->literal_of($_->{token}) } @rows;
-    return "id IN ($ids) AND " . $self->bytes_of('token') . " IN ($tokens)";
+    my @known      = grep { defined $_->{token} } @rows;
+    my @others     = grep { !defined $_->{token} } @rows;
+    my $tokens     = join ', ', map { $self->literal_of($_->{token}) } @known;
+    my @conditions = (
+        @known  ? _numbers(@known) . ' AND ' . $self->bytes_of('token') . " IN ($tokens)" : (),
+        @others ? _numbers(@others)                                                       : ()
+    );
+    return '(' . join(' OR ', @conditions) . ')';
+}
+
+# The bytes of all texts.
+sub _size {
+    my $self = shift;
+    return join ' + ', map { 'coalesce(' . $self->size_of($_) . ', 0)' } 'token', @TEXTS;
+}
+
+# The condition that waiting finds a row too long.
+sub _is_too_long {
+    my $self  = shift;
+    my @sizes = map { $self->size_of($self->beginning_of($_, $MAX_NAME_BYTES + 1)) } grep { $_ ne 'problem' } @NAMES;
+    return join ' OR ', $self->_size . " > $MAX_ROW_BYTES", map { "$_ > $MAX_NAME_BYTES" } @sizes;
+}
+
+sub _numbers {
+    return 'id IN (' . join(', ', map { 0 + $_->{id} } @_) . ')';
 }
 
 # The condition that a row is of the group of another one (group_of of EventSource::XS::Outbox::Row).
@@ -432,6 +498,21 @@ sub _has_text {
 sub _value_of {
     my ($class, $column, $text) = @_;
     return $text =~ /[^\x01-\x7E]/ ? $class->text_of_hex(unpack('H*', $text), $column) : ('?', $text);
+}
+
+# The row with a number, if it is still there.
+sub _lone_row {
+    my ($self, $id, $columns, $texts) = @_;
+    my $where = "id = $id";
+    my @row;
+    local ($@, $SIG{__DIE__});
+    return @row if eval { @row = $self->select_rows($where, $columns, $texts); 1 };
+    die $@      if !$self->is_of_row;
+    my @bad = grep {
+        my $text = $_;
+        !eval { $self->select_rows($where, [], [$text]); 1 }
+    } @$texts;
+    return $self->row_without($where, $columns, $texts, @bad);
 }
 
 # Inserts the row of the lease if somebody has deleted it. Returns false if it is there. Its columns have defaults. A follower

@@ -300,11 +300,14 @@ sub _set_aside {
     my ($self, $row, $obstacle, $reason) = @_;
     my ($unmarked, $name, $now) = ($self->{unmarked}, _name_of($row), $self->{clock}->());
     my $is_published = !defined $row->{problem};
-    my $state        = $is_published ? 'published' : 'refused, and its key waits';
+    my $state =
+        $is_published ? 'published' : $row->{too_long} ? "refused ($row->{problem})" : 'refused, and its key waits';
     my ($clause, $most, $remedy) = @{$OBSTACLE{$obstacle}};
+    ($most, $remedy) = ($MAX_PAUSE, "DELETE FROM $self->{table} WHERE id = $row->{id} removes it")
+        if $row->{too_long} && $obstacle eq 'held';
     die "row $row->{id} is $state, and $clause$reason, as with $MOST_UNMARKED others: $remedy\n"
         if !$unmarked->{$name} && keys %$unmarked >= $MOST_UNMARKED;
-    my %known = map { $_ => $row->{$_} } qw(channel event_key id problem token);
+    my %known = map { $_ => $row->{$_} } qw(channel event_key id problem token too_long);
     my $aside = $unmarked->{$name} ||= {row => \%known, tries => 0};
     $aside->{until} = $now + min($most, 0.1 * 2**$aside->{tries}++);
     $self->_report_row($row, "is $state, and $clause$reason", $remedy) if !$aside->{is_reported}++;
@@ -314,7 +317,9 @@ sub _set_aside {
     return;
 }
 
-sub _name_of { return "$_[0]{id} $_[0]{token}" }
+sub _name_of {
+    return join ' ', grep { defined } @{$_[0]}{qw(id token)};
+}
 
 sub _give_up {
     my ($self, $row, $problem) = @_;
@@ -332,15 +337,26 @@ sub _look {
     my $has_changed = $database->may_have_changed;
     return $self->_pause($now) if $now < $self->{look_at} && !$is_hinted && !$has_changed;
     my $unmarked = $self->{unmarked};
-    $self->_mark_each(map { $_->{row} } grep { $_->{until} <= $now } values %$unmarked) if %$unmarked;
+    my ($again, @due) = $self->_due($now);
+    $self->_mark_each(@due);
     my @delayed = $self->_delayed($now);
-    my @aside   = values %$unmarked;
-    my @held    = map { $_->{row} } @delayed, grep { defined $_->{row}{problem} } @aside;
+    my @aside   = map { $unmarked->{$_} } grep { !$again->{$_} } keys %$unmarked;
+    my @held    = map { $_->{row} } @delayed, grep { defined $_->{row}{problem} && !$_->{row}{too_long} } @aside;
     my @rows    = $database->waiting($BATCH, \@held, [map { $_->{row} } @aside]);
+    delete @$again{map { _name_of($_) } @rows};
+    delete @$unmarked{keys %$again};
     $self->{waiting} = \@rows;
     $self->{look_at} = @rows ? 0 : min($NEVER, map { $_->{until} } @delayed, @aside);
     $self->_reached('database');
     return @rows ? 0 : $self->_pause($now);
+}
+
+# The unmarked rows whose time has come: the names of those that are read again, because somebody may have made them shorter,
+# and the others.
+sub _due {
+    my ($self, $now) = @_;
+    my @due = map { $_->{row} } grep { $_->{until} <= $now } values %{$self->{unmarked}};
+    return ({map { _name_of($_) => 1 } grep { $_->{too_long} } @due}, grep { !$_->{too_long} } @due);
 }
 
 # Deletes rows whose time is over. Returns true if there are perhaps more.

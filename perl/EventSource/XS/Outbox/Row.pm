@@ -42,9 +42,11 @@ sub of_event {
     return \%row;
 }
 
-# Rows of one group are published in their order: the events of a key in a channel, or those of a channel without a key.
+# Rows of one group are published in their order: the events of a key in a channel, or those of a channel without a key. A row
+# that no hub takes is alone in its group: its key may be cut, and the rows of its key do not wait for a dead letter.
 sub group_of {
     my ($class, $row) = @_;
+    return "\0$row->{id}" if $row->{too_long};
     return $row->{channel} . (_has_key($row) ? "\0$row->{event_key}" : '');
 }
 

@@ -30,7 +30,12 @@ sub by_id { return "$_[0]{table} FORCE INDEX (PRIMARY)" }
 
 sub deletion { return "DELETE o FROM $_[0]{table} AS o FORCE INDEX (PRIMARY)" }
 
-sub bytes_of { return "CAST($_[1] AS BINARY)" }
+# A column may have any character set, or none.
+sub bytes_of {
+    my ($self, $text) = @_;
+    return
+        "CASE CHARSET($text) WHEN 'binary' THEN CAST($text AS BINARY) ELSE CAST(CONVERT($text USING utf8mb4) AS BINARY) END";
+}
 
 # MariaDB 10.5 does not know SKIP LOCKED.
 sub lockable_of {
@@ -70,16 +75,16 @@ sub prepare_handle {
 # A text that is longer than max_allowed_packet is NULL when it is read, with a warning: the setting may have been larger
 # before.
 sub rows {
-    my ($self, $from, $columns, $texts, @condition) = @_;
+    my ($self, $where, $columns, $texts) = @_;
     my $dbh  = $self->{dbh};
-    my @rows = $self->SUPER::rows($from, $columns, $texts, @condition);
+    my @rows = $self->SUPER::rows($where, $columns, $texts);
     return @rows if !$dbh->{lc($dbh->{Driver}{Name}) . '_warning_count'};
     for my $row (@rows) {
         my @lacking  = grep { !defined $row->{$_} } @$texts or next;
         my $is_there = join ', ', map { "$_ IS NOT NULL" } @lacking;
         my @is_there = $dbh->selectrow_array("SELECT $is_there FROM $self->{table} WHERE id = $row->{id}");
         my ($long)   = map { $lacking[$_] } grep { $is_there[$_] } 0 .. $#is_there;
-        $row->{unreadable} = "$long is longer than max_allowed_packet of the database" if defined $long;
+        $row->{unreadable} = "$long is longer than max_allowed_packet of the database: raise that" if defined $long;
     }
     return @rows;
 }

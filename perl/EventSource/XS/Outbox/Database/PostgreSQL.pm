@@ -16,6 +16,8 @@ sub ago { return "now() - $_[1]::double precision * interval '1 second'" }
 
 sub attributes { return (pg_placeholder_dollaronly => 0) }
 
+sub beginning_of { return $_[0]->bytes_of("substr($_[1]::text, 1, $_[2])") }
+
 sub bytes_of { return $_[0]{has_bytes} ? "convert_to($_[1]::text, getdatabaseencoding())" : $_[1] }
 
 # A follower that is ended while it waits for a lock leaves a process of the server, which waits for that. A statement waits a
@@ -43,6 +45,9 @@ sub acquire_lease {
     return $is_held;
 }
 
+# Characters: character_not_in_repertoire, untranslatable_character.
+sub is_of_row { return $_[0]{dbh}->state =~ /\A(?:22021|22P05)\z/ }
+
 # The answer to a statement may bring a notification of a commit that the statement did not see. Then the socket is not
 # readable again.
 sub is_notified {
@@ -66,7 +71,7 @@ sub mark_dead {
     my $count;
     local ($@, $SIG{__DIE__});
     return $count if eval { $count = $self->SUPER::mark_dead($row, $problem); 1 };
-    die $@        if !$self->_is_of_text;
+    die $@        if !$self->is_of_row;
     return $self->SUPER::mark_dead($row, $problem =~ s/[^\x00-\x7F]/?/gr);
 }
 
@@ -88,13 +93,14 @@ sub prepare_handle {
     return;
 }
 
-sub rows {
-    my ($self, $from, @columns) = @_;
-    my @rows;
-    local ($@, $SIG{__DIE__});
-    return @rows if eval { @rows = $self->SUPER::rows($from, @columns); 1 };
-    die $@       if !$self->_is_of_text;
-    return map { {size => 0, %$_} } map { $self->_row($_->{id}, @columns) } $self->SUPER::rows($from, [], []);
+# The bytes that the database has, of all texts.
+sub row_without {
+    my ($self, $where, $columns, $texts, @bad) = @_;
+    my $encoding = $self->{dbh}->selectrow_array('SELECT getdatabaseencoding()');
+    local $self->{has_bytes} = 1;
+    my @row = $self->select_rows($where, $columns, $texts);
+    $_->{unreadable} = "$bad[0] cannot become UTF-8: the encoding of the database is $encoding" for @row;
+    return @row;
 }
 
 sub seconds_of { return "extract(epoch FROM $_[1])::double precision" }
@@ -160,27 +166,5 @@ sub _policies {
         undef, $acts, $table, $table
     );
 }
-
-# The row with a number, if it is still there. If one of its texts cannot be converted, all are the bytes that the database has.
-sub _row {
-    my ($self, $id, $columns, $texts) = @_;
-    my $from = "$self->{table} AS o WHERE o.id = $id";
-    my @row;
-    $columns = [grep { $_ ne 'size' } @$columns];
-    local ($@, $SIG{__DIE__});
-    return @row if eval { @row = $self->SUPER::rows($from, $columns, $texts); 1 };
-    die $@      if !$self->_is_of_text;
-    my ($bad) = grep {
-        !eval { $self->SUPER::rows($from, [], [$_]); 1 }
-    } @$texts;
-    my $encoding = $self->{dbh}->selectrow_array('SELECT getdatabaseencoding()');
-    local $self->{has_bytes} = 1;
-    @row = $self->SUPER::rows($from, $columns, $texts);
-    $_->{unreadable} = "$bad cannot become UTF-8: the encoding of the database is $encoding" for @row;
-    return @row;
-}
-
-# True if the last statement has failed because of characters: character_not_in_repertoire, untranslatable_character.
-sub _is_of_text { return $_[0]{dbh}->state =~ /\A(?:22021|22P05)\z/ }
 
 1;

@@ -7,6 +7,13 @@ use warnings;
 
 use parent 'EventSource::XS::Outbox::Database';
 use EventSource::XS::Outbox::FollowerProcess;
+use List::Util qw(first);
+
+# SQLite reads a text as a whole, and writes a row as a whole. So a follower has a bound for both, which is above that of a row
+# that is published.
+my $LIMIT_LENGTH = 0;          # SQLITE_LIMIT_LENGTH
+my $MAX_LENGTH   = 64 << 20;
+my $TOO_BIG      = 18;         # SQLITE_TOOBIG
 
 # The first version without the WAL-reset defect (https://sqlite.org/wal.html#walresetbug), and the releases of older versions
 # that are mended, too.
@@ -24,6 +31,9 @@ sub bound_statements {
     $self->{dbh}->sqlite_busy_timeout(int 1000 * $seconds);
     return;
 }
+
+# A text may have a NUL, at which substr ends.
+sub beginning_of { return 'substr(' . $_[0]->bytes_of($_[1]) . ", 1, $_[2])" }
 
 # A producer may have written blobs.
 sub bytes_of { return "CAST($_[1] AS BLOB)" }
@@ -48,6 +58,19 @@ sub acquire_lease {
     return $self->SUPER::acquire_lease(@lease);
 }
 
+# The handle may be one of the application, which has another bound.
+sub dead_letters {
+    my ($self, @bounds) = @_;
+    my $dbh    = $self->{dbh};
+    my $before = _limit_length($dbh, $MAX_LENGTH);
+    my @rows;
+    local ($@, $SIG{__DIE__});
+    my $is_read = eval { @rows = $self->SUPER::dead_letters(@bounds); 1 };
+    my $error   = $@;
+    _limit_length($dbh, $before) if defined $before;
+    return $is_read ? @rows : die $error;
+}
+
 # Transactions lock the whole file.
 sub locked_of { return }
 
@@ -59,6 +82,8 @@ sub may_have_changed {
     $self->{data_version} = $version;
     return !$is_same;
 }
+
+sub is_of_row { return ($_[0]{dbh}->err // 0) == $TOO_BIG }
 
 sub needs_hint { return !!0 }
 
@@ -77,10 +102,24 @@ sub prepare_handle {
         . qq{ "eventsource outbox" as a process of its own\n}
         if defined $self->{file} && $self->{files}{$self->{file}};
 
+    _limit_length($self->{dbh}, $MAX_LENGTH);
+
     # A row that was written without the table's checks could not become a dead letter with them.
     $self->{dbh}->do('PRAGMA ignore_check_constraints = ON');
     return;
 }
+
+# A row that has more than the bound of this handle. Its texts are not read, but for those that say which one it is.
+sub row_without {
+    my ($self, $where, $columns, $texts, @bad) = @_;
+    my %is_bad = map { $_ => 1 } @bad;
+    my @row    = $self->select_rows($where, [], [grep { !$is_bad{$_} } @$texts]);
+    $_->{size} = $MAX_LENGTH for @row;
+    return @row;
+}
+
+# A column takes any text.
+sub number_of { return "substr($_[1], 1, 20)" }
 
 sub seconds_of { return $_[1] }
 
@@ -90,7 +129,28 @@ sub text_of_hex { return "CAST(X'$_[1]' AS TEXT)" }
 
 sub timestamp { return $_[0]->now }
 
+# To compare the group of a row, SQLite reads its channel and key. The first row with a longer one is read alone.
+sub waiting {
+    my ($self, $rows, $of_groups, $others) = @_;
+    my @rows;
+    local ($@, $SIG{__DIE__});
+    return @rows if eval { @rows = $self->SUPER::waiting($rows, $of_groups, $others); 1 };
+    die $@       if !$self->is_of_row;
+    my $waits = $self->waits($of_groups, $others);
+    my $long  = first {
+        my $id = $_->{id};
+        !eval { $self->select_rows("id = $id AND $waits", [], []); 1 }
+    } $self->select_rows($self->waits([], $others) . ' ORDER BY id', [], []);
+    return $long ? $self->waiting_with($long->{id}) : ();
+}
+
 # Private functions
+
+# Returns the limit that there was before; undef if the driver knows none.
+sub _limit_length {
+    my ($dbh, $bytes) = @_;
+    return $dbh->can('sqlite_limit') ? $dbh->sqlite_limit($LIMIT_LENGTH, $bytes) : undef;
+}
 
 # The file at the path of the database; undef if there is none.
 sub _file_of {
