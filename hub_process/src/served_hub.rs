@@ -3,7 +3,8 @@
 //! with another hub (`server/upgrade.rs`).
 
 use crate::settings::{Precedence, Wanted};
-use crate::stored_hub::{not_begun, EndedCount, LastDelivered, Published, Requester, StoredHub};
+use crate::store::{DeadMachine, MachineState};
+use crate::stored_hub::{not_begun, EndedCount, HandedMembers, LastDelivered, Published, Requester, StoredHub};
 use eventsource_xs::hub::{
     self, check_member, check_presence, Answer, EndRequest, Presence, PresenceChange, Publication, Sequence, Ticket,
     TicketOutcome, STEPS,
@@ -14,7 +15,8 @@ use eventsource_xs::runtime::{
 };
 use eventsource_xs::stream::StreamId;
 use eventsource_xs::wire::{
-    Call, Failure, Fields, Handover, HubSettings, NamedSettings, Reply, ShowChannel, StoreSettings, StoreStatus,
+    Call, Failure, Fields, HandedDeadMachine, HandedMachine, Handover, HubSettings, NamedSettings, Reply, ShowChannel,
+    StoreSettings, StoreStatus,
 };
 use eventsource_xs::ErrorCode;
 use std::error::Error;
@@ -140,11 +142,17 @@ impl CurrentHub {
             own.hand_over(file);
         }
         if let Source::Stored(stored) = &hub.source {
-            file.add(&Handover::Machine { name: &stored.machine() });
+            if let Some(machine) = stored.machine() {
+                file.add(&Handover::Machine(hand_over_machine(&machine, file.at).into()));
+            }
         }
         let (at, members) = (file.at, &hub.sequence().members);
         for ((channel, id), until) in members.lingering() {
             file.add(&Handover::Lingering { channel: &channel, id: &id, rest: until.saturating_duration_since(at) });
+        }
+        for (channel, number, next) in members.published_counts() {
+            let rest = next.saturating_duration_since(at);
+            file.add(&Handover::MemberCount { channel, number: number as u64, rest });
         }
         for (stream, presence) in members.presences() {
             file.add(&Handover::Presence { stream: stream.into(), presence });
@@ -180,16 +188,18 @@ impl CurrentHub {
         };
         self.hub = Some(ServedHub { is_draining, ..hub });
         if let Some(stored) = self.stored() {
-            let lingering = handed.iter().filter_map(|part| match *part {
-                Handover::Lingering { channel, id, rest } => Some(((channel.into(), id.into()), at + rest)),
-                _ => None,
-            });
-            stored.await_streams(wait, lingering.collect());
+            let mut members = HandedMembers { least: wait, lingering: Vec::new(), counts: Vec::new() };
             for part in handed {
-                if let Handover::Machine { name } = part {
-                    stored.replace_machine(name);
+                match *part {
+                    Handover::Lingering { channel, id, rest } => {
+                        members.lingering.push(((channel.into(), id.into()), at + rest));
+                    }
+                    Handover::MemberCount { channel, rest, .. } => members.counts.push((channel.into(), at + rest)),
+                    Handover::Machine(ref machine) => stored.replace_machine(resume_machine(machine, at)),
+                    _ => {}
                 }
             }
+            stored.await_streams(members);
         }
         Ok(())
     }
@@ -450,6 +460,34 @@ impl ServedHub {
             }
             Source::Stored(stored) => stored.append_event(publication.into(), given.as_deref(), requester, now),
         }
+    }
+}
+
+/// Returns a machine with the times that are left, or have passed, at the time of an upgrade.
+fn hand_over_machine(machine: &MachineState, at: Instant) -> HandedMachine {
+    let dead = |dead: &DeadMachine| HandedDeadMachine {
+        name: (*dead.name).into(),
+        age: at.saturating_duration_since(dead.seen),
+        has_ended_in_order: dead.has_ended_in_order,
+    };
+    HandedMachine {
+        names: (*machine.names).into(),
+        calm: machine.calm_until.saturating_duration_since(at),
+        dead: machine.dead.iter().map(dead).collect(),
+    }
+}
+
+/// Returns a machine as it was at the time of an upgrade.
+fn resume_machine(machine: &HandedMachine, at: Instant) -> MachineState {
+    let dead = |dead: &HandedDeadMachine| DeadMachine {
+        name: (*dead.name).into(),
+        seen: at.checked_sub(dead.age).unwrap_or(at),
+        has_ended_in_order: dead.has_ended_in_order,
+    };
+    MachineState {
+        names: (*machine.names).into(),
+        calm_until: at + machine.calm,
+        dead: machine.dead.iter().map(dead).collect(),
     }
 }
 

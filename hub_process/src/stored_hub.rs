@@ -32,12 +32,13 @@ mod wills;
 
 pub use beginning::{not_begun, LastDelivered};
 pub use drafts::{EndedCount, Published, Requester};
+pub use members::HandedMembers;
 pub use wills::log_lost_wills;
 
-use crate::store::{self, Draft, Store, StoreCommand, StoreEntry, StoreReport};
+use crate::store::{self, Draft, MachineState, Store, StoreCommand, StoreEntry, StoreReport};
 use beginning::Beginning;
 use drafts::{Purpose, WaitingDraft};
-use eventsource_xs::hub::{Answer, EndRequest, LingeringMember, Question, Sequence};
+use eventsource_xs::hub::{Answer, EndRequest, Question, Sequence};
 use eventsource_xs::runtime::ReactorHub;
 use eventsource_xs::wire::{Failure, HubSettings, Name, Reply, StoreStatus};
 use eventsource_xs::ErrorCode;
@@ -102,20 +103,19 @@ impl StoredHub {
         &self.sequencer.sequence
     }
 
-    /// Lets the members of the program before linger for so long at least, when the store has begun, except for those that have
-    /// lingered there already.
-    pub fn await_streams(&mut self, least: Duration, lingering: Vec<LingeringMember>) {
-        self.members.handed = Some((least, lingering));
+    /// Continues with the members of the program before, when the store has begun.
+    pub fn await_streams(&mut self, handed: HandedMembers) {
+        self.members.handed = Some(handed);
     }
 
-    /// Returns the name under which a shared store has the members of this process; empty if it has none.
-    pub fn machine(&self) -> Box<str> {
+    /// Returns this process as a machine of a shared store; none of another store.
+    pub fn machine(&self) -> Option<MachineState> {
         self.sequencer.store.machine()
     }
 
-    /// Takes the place of the machine that the program before was.
-    pub fn replace_machine(&self, machine: &str) {
-        self.sequencer.store.send(StoreCommand::Replace(machine.into()));
+    /// Continues as the machine that the program before was.
+    pub fn replace_machine(&self, machine: MachineState) {
+        self.sequencer.store.send(StoreCommand::Replace(machine));
     }
 
     /// Returns the hub in memory, once its history was complete.

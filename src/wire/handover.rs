@@ -16,7 +16,7 @@ use crate::stream::{Liveness, StreamEnd, Untaken};
 use std::time::Duration;
 
 /// The version of what is handed over between programs of all versions of the protocol.
-pub const HANDOVER: u32 = 42;
+pub const HANDOVER: u32 = 43;
 
 messages! {
     /// A part of what is handed over.
@@ -78,6 +78,8 @@ messages! {
             channel: &'a [u8],
             /// The number.
             number: u64,
+            /// The time after which streams may be told of another number.
+            rest: Duration,
         },
         /// A request to end streams, which withdraws tickets.
         10 End {
@@ -129,11 +131,8 @@ messages! {
             /// For how long it stays.
             rest: Duration,
         },
-        /// The machine that the process is for a store of several machines.
-        17 Machine {
-            /// The name.
-            name: &'a str,
-        },
+        /// What the process knows of itself and of others as machines of a store.
+        17 Machine(content: Box<HandedMachine>),
         /// A poll that has ended, and whose client is about to come back.
         18 EndedPoll {
             /// What it has read.
@@ -243,6 +242,27 @@ pub struct HandedProcess {
     pub known: NamedSettings,
 }
 
+/// The machine that a process is for a store of several machines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct HandedMachine {
+    /// The names under which the store may have members of this machine, separated by blanks.
+    pub names: Box<str>,
+    /// The time for which no member of another machine leaves.
+    pub calm: Duration,
+    pub dead: Vec<HandedDeadMachine>,
+}
+
+/// A machine whose lifetime has ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct HandedDeadMachine {
+    pub name: Box<str>,
+    /// The time since the end was seen.
+    pub age: Duration,
+    pub has_ended_in_order: bool,
+}
+
 /// The connection of a worker or a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -279,6 +299,8 @@ coded! {
         without_worker, idle, has_ended_streams, is_started, requesters, next_token, decided, known,
     }
     HandedMember { channel, id, is_counted, kept }
+    HandedMachine { names, calm, dead }
+    HandedDeadMachine { name, age, has_ended_in_order }
     History { epoch, cipher_key, last_seq, evicted, evicted_through, is_shared, is_own, ends_forgotten_through }
     KeptMember { since, linger, data, leave }
     StreamEnd { reason, is_by_application }

@@ -79,7 +79,7 @@ pub use crate::store_settings::{FileSettings, FileSync, RedisSettings, StoreSett
 pub use crate::Failure;
 pub use first_messages::{Hello, Name, Role, Stop, Upgrade, Welcome, WorkerId, MAX_GREETING_BYTES, VERSION};
 pub use frame::{Credits, Frame, FrameBuffer, MAX_FRAME_BYTES, WINDOW_BYTES};
-pub use handover::{HandedPeer, HandedProcess, Handover, HANDOVER};
+pub use handover::{HandedDeadMachine, HandedMachine, HandedPeer, HandedProcess, Handover, HANDOVER};
 pub use request::{FieldList, Fields, Open, Request, LOG_LEASE, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
 pub use response::{Response, StreamProgress};
 pub use settings::{HubSettings, NamedSettings};

@@ -74,6 +74,7 @@ use eventsource_xs::log::Bounds;
 use eventsource_xs::ticket::TicketKeys;
 use eventsource_xs::wire::Failure;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// An event that is stored, or a [request](Draft::of_end) to end streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +105,26 @@ impl Delivered {
     }
 }
 
+/// This process and others as machines of a shared store. The program after an upgrade continues with it.
+#[derive(Clone, Debug)]
+pub struct MachineState {
+    /// The names under which the store may have members of this machine, separated by blanks.
+    pub names: String,
+    /// The time before which no member of another machine leaves.
+    pub calm_until: Instant,
+    /// The machines whose lifetime has ended.
+    pub dead: Vec<DeadMachine>,
+}
+
+/// A machine whose lifetime has ended.
+#[derive(Clone, Debug)]
+pub struct DeadMachine {
+    pub name: String,
+    /// The time at which the end was seen.
+    pub seen: Instant,
+    pub has_ended_in_order: bool,
+}
+
 /// A request to a store.
 #[derive(Debug)]
 pub enum StoreCommand {
@@ -116,8 +137,8 @@ pub enum StoreCommand {
     /// Keep what the hub says of the members that linger, in the place of what it has said before. A shared store, which knows
     /// when a machine was removed, is not asked.
     Linger(Box<[u8]>),
-    /// Take the place of the machine that the program before an upgrade was, for a shared store: its members are here.
-    Replace(Box<str>),
+    /// Continue as the machine that the program before an upgrade was, for a shared store: its members are here.
+    Replace(MachineState),
     /// Report the keys of tickets.
     ReadTicketKeys,
     /// Copy everything into a new file. It ends as a draft does that has no entry. Only a store in a file is asked.

@@ -26,7 +26,7 @@ mod file;
 mod redis;
 mod seam;
 
-pub use contract::{is_epoch, Began, Delivered, StoreCommand, StoreEntry, StoreReport};
+pub use contract::{is_epoch, Began, DeadMachine, Delivered, MachineState, StoreCommand, StoreEntry, StoreReport};
 pub use draft::{Draft, DraftKind, MemberPart};
 pub use seam::{Reporter, Store, StoreEnd};
 

@@ -2,7 +2,7 @@
 //!
 //! The bytes of the entries that a store has reported and the wire thread has not taken are bounded ([`MOST_UNTAKEN`]).
 
-use super::contract::{StoreCommand, StoreEntry, StoreReport};
+use super::contract::{MachineState, StoreCommand, StoreEntry, StoreReport};
 use eventsource_xs::log::Bounds;
 use eventsource_xs::runtime::{self, Mail, Mailbox};
 use eventsource_xs::wire::{HubSettings, StoreStatus};
@@ -53,8 +53,8 @@ struct Known {
     read_at: Option<Instant>,
     /// None before the store has begun.
     clock: Option<Reading>,
-    /// The name under which a shared store has the members of this process; empty if it has none.
-    machine: Box<str>,
+    /// This process as a machine of a shared store; none of another store.
+    machine: Option<MachineState>,
     /// The bytes of the entries that were reported and not taken.
     untaken: usize,
     /// True if nobody will take them.
@@ -180,8 +180,8 @@ impl Store {
         self.shared.lock().clock.map_or(0, |clock| clock.shows(now))
     }
 
-    /// Returns the name under which a shared store has the members of this process; empty if it has none.
-    pub fn machine(&self) -> Box<str> {
+    /// Returns this process as a machine of a shared store; none of another store.
+    pub fn machine(&self) -> Option<MachineState> {
         self.shared.lock().machine.clone()
     }
 
@@ -250,9 +250,9 @@ impl Reporter {
         self.shared.lock().read_at = at;
     }
 
-    /// Says under which name the store has the members of this process from now on.
-    pub fn set_machine(&self, name: &str) {
-        self.shared.lock().machine = name.into();
+    /// Says what the program after an upgrade continues with.
+    pub fn set_machine(&self, machine: MachineState) {
+        self.shared.lock().machine = Some(machine);
     }
 
     /// Returns how old something is by the store's clock, in milliseconds.

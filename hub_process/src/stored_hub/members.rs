@@ -32,9 +32,17 @@ pub struct StoredMembers {
     lingering: HashMap<MemberKey, Instant>,
     /// When the store is told next.
     pub linger_at: Option<Instant>,
-    /// The time for which members of the program before linger at least, when the store has begun, and those that have lingered
-    /// there already.
-    pub handed: Option<(Duration, Vec<LingeringMember>)>,
+    /// What the program before has handed over, until the store has begun.
+    pub handed: Option<HandedMembers>,
+}
+
+/// What the program before an upgrade knew of its members.
+pub struct HandedMembers {
+    /// The time for which they linger at least, except for those that lingered already.
+    pub least: Duration,
+    pub lingering: Vec<LingeringMember>,
+    /// The channels with a number of members, and when streams may be told of another one.
+    pub counts: Vec<(Box<[u8]>, Instant)>,
 }
 
 impl StoredMembers {
@@ -74,13 +82,16 @@ impl StoredMembers {
     pub fn resume_members(&mut self, is_other_history: bool, sequencer: &mut Sequencer) {
         let now = sequencer.now;
         if is_other_history {
-            let mut least = Duration::ZERO;
-            if let Some((wait, lingering)) = self.handed.take() {
+            let members = &mut sequencer.sequence.members;
+            let (mut least, mut counts) = (Duration::ZERO, Vec::new());
+            if let Some(handed) = self.handed.take() {
                 // Before an upgrade the store was perhaps not told who lingers, and who does no more.
-                (least, self.lingering) = (wait, lingering.into_iter().collect());
+                (least, counts) = (handed.least, handed.counts);
+                self.lingering = handed.lingering.into_iter().collect();
             }
             let rest = |key: &MemberKey| Some(self.lingering.get(key)?.saturating_duration_since(now));
-            sequencer.sequence.members.resume(rest, least, now);
+            members.resume(rest, least, now);
+            counts.iter().for_each(|(channel, next)| members.resume_count_time(channel, *next));
         }
         self.lingering.clear();
         self.keep_lingering(sequencer);

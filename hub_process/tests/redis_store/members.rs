@@ -44,14 +44,24 @@ struct Machine {
 impl Machine {
     /// Starts a store. Its writer asks for the members once when it has connected, so each later time is another connection.
     fn new(settings: &RedisSettings) -> Self {
-        let mut node = Node::ready(settings);
-        node.until("connected", |node| node.announcements > 0);
+        Self::begin(Node::start(settings))
+    }
+
+    fn begin(mut node: Node) -> Self {
+        node.until("connected", |node| node.is_ready() && node.announcements > 0);
         let (members, said, announced) = (BTreeSet::new(), BTreeMap::new(), node.announcements);
         Self { node, members, said, linger: Duration::ZERO, announced }
     }
 
     fn at<const N: usize>(urls: [String; N]) -> [Self; N] {
         urls.map(|url| Self::new(&settings(&url)))
+    }
+
+    /// Continues as another program, which knows what this one has handed over and announces no members by itself.
+    fn upgrade(&mut self, url: &str) {
+        let node = Node::start(&settings(url));
+        node.store.send(StoreCommand::Replace(self.node.store.machine().expect("a machine")));
+        std::mem::forget(std::mem::replace(self, Self::begin(node))); // its store does not end in order
     }
 
     fn here(&mut self, member: &str) -> u64 {
@@ -293,11 +303,8 @@ fn a_member_that_leaves_soon_after_an_upgrade_or_a_reconnection_leaves_at_once()
     let ids = ["ann", "bob", "cid"];
     ids.iter().for_each(|id| _ = before.here(id));
     until(&mut [&mut before, &mut other], &ids);
-    let former = before.node.store.machine();
-    assert!(!former.is_empty());
-    std::mem::forget(before); // its store does not end in order
-    let mut after = Machine::new(&settings(&proxy.url()));
-    after.node.store.send(StoreCommand::Replace(former));
+    before.upgrade(&proxy.url());
+    let mut after = before;
     for (at, id) in ids.into_iter().enumerate() {
         ids[at..].iter().for_each(|id| _ = after.here(id));
         after.gone(id);
@@ -311,6 +318,59 @@ fn a_member_that_leaves_soon_after_an_upgrade_or_a_reconnection_leaves_at_once()
     }
     // The former machine would have let them leave with another event.
     assert_eq!(other.told()[3..], ["ann leave", "bob leave", "cid leave"]);
+}
+
+#[test]
+fn a_member_leaves_at_once_though_it_was_not_announced_since_several_upgrades_and_reconnections() {
+    let redis = redis!();
+    let proxy = Proxy::new(redis.port);
+    let [mut machine, mut other] = Machine::at([redis.url(), redis.url()]);
+    let ids = ["ann", "bob", "cid", "dee"];
+    ids.iter().for_each(|id| _ = machine.here(id));
+    until(&mut [&mut machine, &mut other], &ids);
+    for (at, id) in ids.into_iter().enumerate() {
+        machine.upgrade(&proxy.url());
+        machine.here("new"); // it has a lifetime, and becomes a former name
+        if at == 1 {
+            proxy.cut();
+            machine.announced = 0;
+            eventually("an announcement", || {
+                machine.node.pump();
+                machine.node.announcements > 1
+            });
+            machine.announced = machine.node.announcements;
+        }
+        machine.gone(id);
+        until(&mut [&mut machine, &mut other], &[&ids[at + 1..], &["new"]].concat());
+    }
+    assert_eq!(other.told()[4..], ["new join", "ann leave", "bob leave", "cid leave", "dee leave"]);
+}
+
+#[test]
+fn the_members_of_a_machine_that_has_died_leave_however_often_others_are_upgraded() {
+    let redis = redis!();
+    let [died, mut proxy] = [(); 2].map(|()| Proxy::new(redis.port));
+    let mut dies = Machine::new(&settings(&died.url()));
+    let mut upgraded = Machine::new(&settings(&proxy.url()));
+    dies.here("ann");
+    upgraded.here("bob");
+    until(&mut [&mut dies, &mut upgraded], &["ann", "bob"]);
+    let leave = |proxy: &Proxy| {
+        proxy.refuse(true);
+        proxy.cut();
+    };
+    leave(&died);
+    eventually("she has left", || {
+        leave(&proxy); // the program before reaches Redis no more
+        proxy = Proxy::new(redis.port);
+        upgraded.upgrade(&proxy.url());
+        upgraded.here("bob");
+        let until = Instant::now() + Duration::from_millis(700);
+        while Instant::now() < until {
+            upgraded.pump();
+        }
+        upgraded.state() == BTreeSet::from(["bob".to_owned()])
+    });
 }
 
 #[test]

@@ -124,14 +124,18 @@ impl Counts {
         self.due.first()
     }
 
-    /// Returns the numbers that streams were told.
-    pub(super) fn published(&self) -> impl Iterator<Item = (&[u8], usize)> {
-        self.counts.iter().map(|(channel, count)| (&**channel, count.published))
+    /// Returns the numbers that streams were told, and when they may be told of another one.
+    pub(super) fn published(&self) -> impl Iterator<Item = (&[u8], usize, Instant)> {
+        self.counts.iter().map(|(channel, count)| (&**channel, count.published, count.next))
     }
 
-    /// Continues with a number that streams were told by another program. It is looked at soon.
-    pub(super) fn resume(&mut self, channel: Arc<[u8]>, number: usize, now: Instant) {
-        let next = after(now, COUNT_INTERVAL);
+    /// Returns the number of a channel that streams were told.
+    pub(super) fn number(&self, channel: &[u8]) -> Option<usize> {
+        Some(self.counts.get(channel)?.published)
+    }
+
+    /// Continues with a number that streams were told by another program. It is looked at when they may be told of another one.
+    pub(super) fn resume(&mut self, channel: Arc<[u8]>, number: usize, next: Instant) {
         self.counts.insert(Arc::clone(&channel), Count { published: number, next });
         self.schedule(&channel, next);
     }

@@ -34,8 +34,8 @@ impl Members {
         })
     }
 
-    /// Returns the numbers of members that streams were told.
-    pub fn published_counts(&self) -> impl Iterator<Item = (&[u8], usize)> {
+    /// Returns the numbers of members that streams were told, and when they may be told of another one.
+    pub fn published_counts(&self) -> impl Iterator<Item = (&[u8], usize, Instant)> {
         self.counts.published()
     }
 
@@ -92,9 +92,16 @@ impl Members {
         }
     }
 
-    /// Continues with the number of a channel that streams were told.
-    pub fn resume_count(&mut self, channel: &[u8], number: usize, now: Instant) {
-        self.counts.resume(self.lists.channel(channel), number, now);
+    /// Continues with the number of a channel that streams were told. They may be told of another one at a time.
+    pub fn resume_count(&mut self, channel: &[u8], number: usize, next: Instant) {
+        self.counts.resume(self.lists.channel(channel), number, next);
+    }
+
+    /// Continues with the time at which streams may be told of another number. The store has told the last number.
+    pub fn resume_count_time(&mut self, channel: &[u8], next: Instant) {
+        if let Some(number) = self.counts.number(channel) {
+            self.resume_count(channel, number, next);
+        }
     }
 }
 

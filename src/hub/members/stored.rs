@@ -263,16 +263,20 @@ impl Members {
     }
 
     /// Called when the store has reported its history: the members of this machine linger, whose streams were those of a
-    /// process, or of a hub, before this one: for `least` at least, or for `rest` at most if they have lingered there.
+    /// process, or of a hub, before this one: for `least` at least, or for `rest` at most if they have lingered there. A shared
+    /// store does not say which of its members were on this machine, so those that have a `rest` linger, too. The store has
+    /// them under a former name, and they leave as members of this machine do.
     pub fn resume(&mut self, rest: impl Fn(&MemberKey) -> Option<Duration>, least: Duration, now: Instant) {
-        let of_before = self.lists.slots().filter(|(_, member)| member.here.is_some());
-        let slots: Vec<u32> = of_before.map(|(at, _)| at).collect();
-        for at in slots {
+        let of_before = self.lists.slots().filter_map(|(at, member)| {
+            let rest = rest(&key_of(member));
+            (member.here.is_some() || rest.is_some() && member.streams == 0).then(|| (at, rest))
+        });
+        let slots: Vec<(u32, Option<Duration>)> = of_before.collect();
+        for (at, rest) in slots {
             if let Some(member) = self.lists.get_mut(at) {
-                member.is_own = true;
+                member.is_own |= member.here.is_some();
                 let linger = member.linger().max(least);
-                let linger = rest(&key_of(member)).map_or(linger, |rest| rest.min(linger));
-                self.lingering.set(at, after(now, linger));
+                self.lingering.set(at, after(now, rest.map_or(linger, |rest| rest.min(linger))));
             }
         }
     }

@@ -333,7 +333,7 @@ impl Run {
         let (until, lingering) = (self.now + Duration::from_secs(9999), self.members.lingering());
         self.members.handed().for_each(|member| next.resume_member(&member, until));
         lingering.iter().for_each(|(member, leaves_at)| next.resume_linger(member, *leaves_at));
-        self.members.published_counts().for_each(|(channel, number)| next.resume_count(channel, number, self.now));
+        self.members.published_counts().for_each(|(channel, number, at)| next.resume_count(channel, number, at));
         for (stream, crate::hub::Presence { member, will }) in self.members.presences() {
             let member = member.into_iter();
             member.for_each(|of| {

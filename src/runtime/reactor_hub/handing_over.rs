@@ -26,9 +26,6 @@ impl OwnHub {
             file.add(&Handover::Once { key, id, age: file.at.saturating_duration_since(since) });
         }
         members.handed().for_each(|member| file.add(&Handover::Member(member.into())));
-        for (channel, number) in members.published_counts() {
-            file.add(&Handover::MemberCount { channel, number: number as u64 });
-        }
         file.add(&Handover::TicketKeys { keys: &encode(tickets) });
     }
 
@@ -72,7 +69,9 @@ impl OwnHub {
                 Handover::Lingering { channel, id, rest } => {
                     members.resume_linger(&(channel.into(), id.into()), after(at, rest));
                 }
-                Handover::MemberCount { channel, number } => members.resume_count(channel, number as usize, at),
+                Handover::MemberCount { channel, number, rest } => {
+                    members.resume_count(channel, number as usize, after(at, rest));
+                }
                 Handover::End { at, ref end } => {
                     ends.add(end, at);
                     hub.tell(Question::Call { call: Call::EndStreams(end.clone()), at });

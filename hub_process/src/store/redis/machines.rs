@@ -1,15 +1,19 @@
 //! The machines that have members: the lifetime of this one, and the members of those whose lifetime has ended.
 //!
 //! A machine here is what a process is on one connection. After each reconnection Redis may have lost what this process has
-//! told it, so it takes another name, and its hub announces its members again. The lifetime of the name before ends by itself,
-//! and with it whatever is said wrongly of it. If the hub says that a member is here or has gone, the member loses the name
-//! before, also after an upgrade. Otherwise it would leave only when that lifetime has ended. A machine renews its lifetime as
-//! long as it has members and reaches Redis.
+//! told it, so it takes another name, and its hub announces its members again. The lifetime of a former name ends by itself,
+//! and with it whatever is said wrongly of it. If the hub says that a member is here or has gone, the member loses all former
+//! names. Otherwise it would leave only when their lifetimes have ended. A machine renews its lifetime as long as it has
+//! members and reaches Redis.
+//!
+//! An upgrade is no such reconnection, because Redis has lost nothing. So the next program knows the former names, the machines
+//! whose lifetime has ended, and since when ([`MachineState`]). If each program began with that anew, no member of a dead
+//! machine would leave while upgrades follow each other.
 //!
 //! Redis' clock decides whether a lifetime has ended. The script that removes a machine from a member looks again, so a machine
 //! that has come back keeps its members.
 
-use super::super::{Draft, MemberPart};
+use super::super::{DeadMachine, Draft, MachineState, MemberPart};
 use super::answer_size::AnswerSize;
 use super::connection::{CallError, RedisConnection};
 use super::epoch::StreamKeys;
@@ -32,6 +36,8 @@ const RENEW: Duration = if cfg!(test) { Duration::from_millis(500) } else { Dura
 const GRACE: Duration = if cfg!(test) { Duration::from_secs(1) } else { Duration::from_secs(3) };
 /// The lifetime of a machine that has ended in order.
 const ENDED: i64 = -1;
+/// The most former names that a machine knows. The oldest ones go first.
+const MOST_FORMER: usize = 32;
 
 /// A machine whose lifetime has ended.
 #[derive(Clone, Copy, Debug)]
@@ -73,9 +79,13 @@ pub struct Machines {
     has_members: bool,
     /// The name on the connection before, until its lifetime is renewed for the last time.
     before: String,
-    /// The name under which Redis was told of the members before, on the last connection or by the program before an upgrade:
-    /// what is said of a member replaces it. Otherwise a member that leaves soon would stay until that lifetime has ended.
+    /// The names under which Redis may still have members of this machine, separated by blanks: on connections before, and of
+    /// programs before an upgrade. Whatever is said of a member replaces them.
     former: String,
+    /// True until the first connection if a program before an upgrade has handed over what it knew.
+    continues: bool,
+    /// True if [`take_state`](Self::take_state) has something new.
+    has_changed: bool,
     tended: Option<Instant>,
     /// No member of another machine leaves before: others reconnect, too.
     calm_until: Instant,
@@ -99,6 +109,8 @@ impl Machines {
             has_members: false,
             before: String::new(),
             former: String::new(),
+            continues: false,
+            has_changed: false,
             tended: None,
             calm_until: Instant::now(),
             living: HashSet::new(),
@@ -110,29 +122,54 @@ impl Machines {
         }
     }
 
-    /// Takes the place of the machine that the program before an upgrade was.
-    pub fn replace(&mut self, former: &str) {
-        self.former = former.into();
+    /// Continues as the machine that the program before an upgrade was.
+    pub fn replace(&mut self, before: MachineState) {
+        self.add_former(&before.names);
+        self.calm_until = before.calm_until;
+        let dead = |DeadMachine { name, seen, has_ended_in_order }| (name, Dead::new(seen, has_ended_in_order));
+        self.dead = before.dead.into_iter().map(dead).collect();
+        self.continues = self.sessions == 0;
     }
 
-    /// Takes another name, and returns it. The hub announces its members under it.
-    pub fn begin(&mut self) -> &str {
+    /// Takes another name. The hub announces its members under it.
+    pub fn begin(&mut self) {
         self.sessions = self.sessions.wrapping_add(1);
         let name = format!("{}{:04x}", self.producer, self.sessions); // all names are of one length
         let before = mem::replace(&mut self.own, name);
         if mem::take(&mut self.has_members) {
-            self.former.clone_from(&before);
+            self.add_former(&before);
             self.before = before;
         }
         let now = Instant::now();
         self.tended = None;
-        self.calm_until = now + LIFETIME;
-        self.dead.clear();
+        if !mem::take(&mut self.continues) {
+            self.calm_until = now + LIFETIME;
+            self.dead.clear();
+        }
         (self.scan_at, self.cursor) = (Some(now), None);
-        &self.own
+        self.has_changed = true;
     }
 
-    /// Returns the name under which a draft is sent, and the one that it replaces.
+    fn add_former(&mut self, names: &str) {
+        let all: Vec<&str> = self.former.split_whitespace().chain(names.split_whitespace()).collect();
+        self.former = all[all.len().saturating_sub(MOST_FORMER)..].join(" ");
+    }
+
+    /// Returns what the program after an upgrade continues with, if that has changed.
+    pub fn take_state(&mut self) -> Option<MachineState> {
+        let dead = |(name, dead): (&String, &Dead)| DeadMachine {
+            name: name.clone(),
+            seen: dead.seen,
+            has_ended_in_order: dead.has_ended_in_order,
+        };
+        mem::take(&mut self.has_changed).then(|| MachineState {
+            names: format!("{} {}", self.former, self.own),
+            calm_until: self.calm_until,
+            dead: self.dead.iter().map(dead).collect(),
+        })
+    }
+
+    /// Returns the name under which a draft is sent, and those that it replaces.
     pub fn names_for(&mut self, draft: &Draft) -> (&str, &str) {
         if matches!(draft.member, MemberPart::Here(_)) && !mem::replace(&mut self.has_members, true) {
             self.tended = None; // it begins to renew the lifetime that the draft gives it
@@ -154,6 +191,7 @@ impl Machines {
             self.scan_at = Some(now); // what they have said late came after the look before, and before their removal
         }
         let is_lost = self.has_members && !had_lifetime;
+        self.has_changed = true;
         self.living.clear();
         for (name, lifetime) in lifetimes.split(' ').filter_map(|word| word.split_once('=')) {
             let Ok(lifetime) = lifetime.parse::<i64>() else { continue };
@@ -226,6 +264,8 @@ impl Machines {
             }
             dead.is_needed
         });
+        let is_removed = |name: &&str| self.removed.iter().any(|removed| removed == name);
+        self.former = self.former.split(' ').filter(|name| !is_removed(name)).collect::<Vec<_>>().join(" ");
         Ok(out)
     }
 

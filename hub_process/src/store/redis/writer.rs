@@ -153,7 +153,7 @@ impl Writer {
             StoreCommand::Retain(retention) => self.retention = retention,
             // Its own bounds evict; a lifetime says who lingers.
             StoreCommand::Forget { .. } | StoreCommand::Linger(_) | StoreCommand::BackUp { .. } => {}
-            StoreCommand::Replace(machine) => self.machines.replace(&machine),
+            StoreCommand::Replace(machine) => self.machines.replace(machine),
             StoreCommand::ReadTicketKeys => self.shared.update(|state| state.wants_ticket_keys = true),
             StoreCommand::Lost(reason) => self.shared.update(|state| state.lost = Some(reason.into())),
             StoreCommand::Ping { ticket } => self.pings.push(ticket),
@@ -236,8 +236,16 @@ impl Writer {
     /// Lets the hub announce its members: Redis may have lost what it was told of them.
     fn announce_members(&mut self) {
         self.shared.take_failed_member();
-        self.shared.reporter.set_machine(self.machines.begin());
+        self.machines.begin();
+        self.report_machine();
         self.shared.reporter.report(StoreReport::Announce);
+    }
+
+    /// Lets the program after an upgrade continue with what is known of machines.
+    fn report_machine(&mut self) {
+        if let Some(state) = self.machines.take_state() {
+            self.shared.reporter.set_machine(state);
+        }
     }
 
     fn drop_session(&mut self) -> bool {
@@ -432,6 +440,7 @@ impl Writer {
             return Ok(false);
         }
         let lapsed = self.machines.lapsed(connection, &target.keys)?;
+        self.report_machine();
         let mut bytes = Vec::new();
         let to = Appending { keys: &target.keys, retention: &self.retention, producer: &self.reaper };
         for lapsed in &lapsed {
@@ -463,7 +472,7 @@ struct Appending<'a> {
 /// Appends the command that stores a draft. Redis stores the names of fields once for a hundred entries that have the same.
 /// Every string of an entry costs Redis and each hub that reads it, so what is empty has no field, and the name of the key's
 /// field says what the event does to the state.
-/// `machines` are the one that a member is on, or not, and the one that it replaces.
+/// `machines` are the name of the machine that a member is on, or not, and the former names that it replaces.
 fn write_append(out: &mut Vec<u8>, to: &Appending<'_>, count: u64, draft: &Draft, machines: (&str, &str)) {
     let happened = match draft.member {
         MemberPart::None => return write(out, to, count, draft, None),
