@@ -82,19 +82,18 @@ sub forget {
     return $self->publish($handle, $channel, EventSource::XS::Hub::Calls->forgetting($key, $event), @options);
 }
 
-# Calls code with the table, in the database of the application's handle. The command calls this, too.
+# Calls code with the table, in the database of the application's handle. The command calls this, too. The third argument is true
+# if the code only reads.
 sub look {
-    my ($self, $handle, $code) = @_;
+    my ($self, $handle, $code, $reads) = @_;
     my ($dbh, $class) = _dbh_of($handle);
     my $table = $class->new(dbh => $dbh, table => $self->{table});
-    return $self->_lend(
-        $class, $dbh,
-        sub {
-            my ($verdict, $clause, $remedy) = $table->trouble_of_policies;
-            $SETTINGS->throw(refused => "the table $clause: $remedy") if $verdict && $verdict eq 'wrong';
-            return $code->($table);
-        }
-    );
+    my $looks = sub {
+        my ($verdict, $clause, $remedy) = $table->trouble_of_policies;
+        $SETTINGS->throw(refused => "the table $clause: $remedy") if $verdict && $verdict eq 'wrong';
+        return $code->($table);
+    };
+    return $self->_lend($class, $dbh, $reads ? sub { $class->read_apart($dbh, $looks) } : $looks);
 }
 
 # The counts for a monitor. The handle is taken anew for each answer: one that is kept may break, or belong to another process.
@@ -187,7 +186,7 @@ sub schema {
 
 sub stats {
     my ($self, $handle) = @_;
-    return $self->look($handle, sub { $_[0]->counts });
+    return $self->look($handle, sub { $_[0]->counts }, 1);
 }
 
 # Private methods and functions
@@ -467,7 +466,7 @@ has at most 16,000,000 bytes, and less than C<max_allowed_packet> of MariaDB and
 
     my $count = $outbox->retry($dbh, 17, 18);
 
-Let these dead letters wait again, or all; return how many.
+Let these dead letters wait again, or all; return how many. If C<AutoCommit> of the handle is off, you have to commit.
 
 =head2 run
 
@@ -488,6 +487,10 @@ with a semicolon and an empty line.
     my $stats = $outbox->stats($dbh);
 
 Return the counts of the table. Needs the rights of a follower.
+
+If C<AutoCommit> of the handle is off, reading begins a transaction, and C<stats> rolls it back, as do L</openmetrics> and
+L</metrics_app>. A transaction that your application has begun is left alone. The counts are then those that this transaction
+sees, which may be old, and its locks stay.
 
     waiting       rows to be published
     dead_letters  rows that wait to be mended

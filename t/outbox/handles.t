@@ -499,6 +499,29 @@ check 'a server whose connections begin without autocommit', MariaDB => sub {
     $dbh->do(q{SET GLOBAL init_connect = ''});
 };
 
+# An application keeps a handle that does not commit by itself.
+check 'counts over a handle without AutoCommit' => sub {
+    my $database = shift;
+    my $other    = $database->connect;
+    for my $driver ($database->can('use_driver') ? qw(MariaDB mysql) : $database->driver) {
+        $database->use_driver($driver) if $database->can('use_driver');
+        my $kept = $database->connect(AutoCommit => 0, HandleError => sub { fail "an error: $_[0]" });
+        $kept->sqlite_busy_timeout(100) if $driver eq 'SQLite';
+        my $waiting = sub { $outbox->stats($kept)->{waiting} };
+        is $waiting->(), 0, "$driver: no row waits";
+        $outbox->publish($other, c => 'x');
+        is $waiting->(), 1, 'a row that another handle has written';
+        $outbox->publish($kept, c => $_) for 1, 2;
+        is $waiting->(),                      3, 'rows of an open transaction';
+        is $outbox->stats($other)->{waiting}, 1, 'which it does not commit';
+        $kept->commit;
+        is $outbox->stats($other)->{waiting}, 3, 'nor roll back';
+        $kept->do('DELETE FROM eventsource_outbox');
+        $kept->commit;
+        $kept->disconnect;
+    }
+};
+
 # A row that a policy hides is no error of SQL.
 check 'policies for rows', PostgreSQL => sub {
     my $database = shift;

@@ -142,6 +142,21 @@ sub lend {
     return $code->();
 }
 
+# Calls code that reads. A handle that does not commit each statement begins a transaction with the first one, which would go on:
+# others would wait for its locks, or the next answer be as old as this one. It is ended, but no transaction of the application.
+sub read_apart {
+    my ($class, $dbh, $code) = @_;
+    return $code->() if $class->commits_each($dbh) || $dbh->{BegunWork} || $class->has_transaction($dbh);
+    my ($is_done, $result, $error);
+    {
+        local ($@, $SIG{__DIE__});
+        $is_done = eval { $result = $code->(); 1 };
+        $error   = $@;
+        eval { $class->end_transaction($dbh) };
+    }
+    return $is_done ? $result : die $error;
+}
+
 # The remedy if the last statement of the handle has failed because the table is not there; otherwise the empty string. Messages
 # are in the language of the database.
 sub remedy {
@@ -371,6 +386,13 @@ sub bytes_of { return $_[1] }
 
 # The first bytes of a text, at least so many; or its first characters.
 sub beginning_of { return $_[0]->bytes_of("substr($_[1], 1, $_[2])") }
+
+# Whether the handle commits each statement, and whether it has a transaction.
+sub commits_each { return $_[1]{AutoCommit} }
+
+sub has_transaction { return !!1 }
+
+sub end_transaction { return $_[1]->rollback }
 
 # The table of an UPDATE that finds rows by their numbers, and the beginning of such a DELETE.
 sub by_id { return $_[0]{table} }

@@ -37,6 +37,19 @@ sub bytes_of {
         "CASE CHARSET($text) WHEN 'binary' THEN CAST($text AS BINARY) ELSE CAST(CONVERT($text USING utf8mb4) AS BINARY) END";
 }
 
+# A server may begin connections without autocommit, of which DBI does not know.
+sub commits_each { return $_[1]->selectrow_array('SELECT @@autocommit') }
+
+# In a transaction this statement is an error. It is for the next transaction only, which is ours.
+sub has_transaction {
+    my ($class, $dbh) = @_;
+    local $dbh->{HandleError} = undef;
+    local ($@, $SIG{__DIE__});
+    return !eval { $dbh->do('SET TRANSACTION ISOLATION LEVEL READ COMMITTED'); 1 };
+}
+
+sub end_transaction { return $_[1]->do('ROLLBACK') }
+
 # MariaDB 10.5 does not know SKIP LOCKED.
 sub lockable_of {
     my ($self, @rows) = @_;

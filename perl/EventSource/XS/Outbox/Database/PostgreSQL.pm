@@ -57,6 +57,9 @@ sub is_notified {
     return $count > 0;
 }
 
+# The driver's ping returns 3 or 4 then.
+sub has_transaction { return $_[1]->ping > 2 }
+
 sub may_have_changed {
     my $self = shift;
     $self->is_notified;

@@ -71,6 +71,8 @@ sub dead_letters {
     return $is_read ? @rows : die $error;
 }
 
+sub has_transaction { return !$_[1]->sqlite_get_autocommit }
+
 # Transactions lock the whole file.
 sub locked_of { return }
 
