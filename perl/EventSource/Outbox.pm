@@ -166,7 +166,7 @@ sub publish {
 sub retry {
     my ($self, $handle, @ids) = @_;
     $SETTINGS->refuse(id => 'id must be the number of a row')
-        if grep { !defined || !/\A[0-9]{1,20}\z/ } @ids;    # up to 2**64, which no number of some perls is
+        if grep { !defined || !/\A-?[0-9]{1,20}\z/ } @ids;    # up to 2**64, which no number of some perls is
     return $self->look($handle, sub { $_[0]->retry(@ids) });
 }
 

@@ -429,8 +429,16 @@ check 'numbers below one', SQLite => sub {
     my $database = shift;
     my $dbh      = $database->connect;
     $dbh->do("INSERT INTO eventsource_outbox (id, channel, data, state) VALUES ($_, 'c', 'x', 2)") for -5, 0, 3;
-    my $listed = Testing::CommandLine->new->run('outbox', '--hub', 'handles', '--dsn', $database->dsn, '--list')->{out};
-    is_deeply [$listed =~ /^(-?[0-9]+)\t/mg], [-5, 0, 3], 'the command lists these dead letters, too';
+    my $shell = Testing::CommandLine->new;
+    my $run   = sub { $shell->run('outbox', '--hub', 'handles', '--dsn', $database->dsn, @_) };
+    is_deeply [$run->('--list')->{out} =~ /^(-?[0-9]+)\t/mg], [-5, 0, 3], 'the command lists these dead letters, too';
+    is $outbox->retry($dbh, -5, 3),        2,     'they wait again';
+    is $run->('--drop', -5, 0, -3)->{out}, "1\n", 'the command drops none that waits';
+    $dbh->do('UPDATE eventsource_outbox SET state = 2');
+    is $run->('--retry', -5)->{out}, "1\n", 'lets one wait again';
+    $dbh->do('UPDATE eventsource_outbox SET state = 2');
+    is $run->('--drop', 3, -5)->{out}, "2\n", 'and drops others';
+    like $run->('--poll', -5, '--stats')->{out}, qr/^waiting\t0$/m, 'the value of an option is no row';
     $dbh->do('DELETE FROM eventsource_outbox');
 };
 

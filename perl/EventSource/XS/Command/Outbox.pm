@@ -34,11 +34,13 @@ sub connector {
 
 sub run {
     my ($class, @arguments) = @_;
+    my @below  = _numbers_below_zero(\@arguments);
     my $option = $COMMAND->options('outbox', \@arguments, @OPTIONS);
-    my @ways   = grep { $option->{$_} } qw(schema stats list retry drop);
+    push @arguments, @below;
+    my @ways = grep { $option->{$_} } qw(schema stats list retry drop);
     $COMMAND->usage("--$ways[0] or --$ways[1], not both") if @ways > 1;
     $COMMAND->usage("what is '$arguments[0]'?")           if @arguments && !$option->{retry} && !$option->{drop};
-    $COMMAND->usage("--$ways[0] takes numbers of rows, not '$_'") for grep { !/\A[0-9]+\z/ } @arguments;
+    $COMMAND->usage("--$ways[0] takes numbers of rows, not '$_'") for grep { !/\A-?[0-9]+\z/ } @arguments;
     $COMMAND->usage('which rows? --drop ROW ...') if $option->{drop} && !@arguments;
     my @forms = grep { $option->{$_} } qw(json openmetrics);
     $COMMAND->usage("--$forms[0] is for --stats")                  if @forms && !$option->{stats};
@@ -58,6 +60,18 @@ sub run {
 }
 
 # Private methods and functions
+
+# Takes the numbers of rows that look like options from the arguments: those behind --retry, --drop or no option.
+sub _numbers_below_zero {
+    my $arguments = shift;
+    my (@numbers, @others);
+    for my $argument (@$arguments) {
+        my $may_be = @others && $others[-1] =~ /\A(?:--(?:r|dr)|[^-])/;
+        push @{$argument =~ /\A-[0-9]+\z/ && $may_be ? \@numbers : \@others}, $argument;
+    }
+    @$arguments = @others;
+    return @numbers;
+}
 
 sub _outbox {
     my ($class, $option) = @_;
