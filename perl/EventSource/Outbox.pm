@@ -348,7 +348,8 @@ whole, so a follower does not mark one with more than 64 MiB. It sets the row as
 removes it. A DBD::SQLite without C<sqlite_limit> reads and marks such a row.
 
 A row that another session has locked, or that can be neither deleted nor changed (a trigger, a C<CHECK ... NOT VALID>), is set
-aside, and the log names it. The others go on. If the hub has refused the row, later ones of its key wait.
+aside, and the log names it. The others go on. If the hub has refused the row, later ones of its key wait. A follower sets at
+most 1000 rows aside: if there are more, it publishes none until they are fewer, and the log says so.
 
     eventsource outbox --hub shop --dsn dbi:Pg:dbname=shop --list
 

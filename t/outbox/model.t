@@ -72,6 +72,26 @@ subtest 'no row becomes a dead letter while the hub takes nothing' => sub {
         'for more than an hour';
 };
 
+# The question for rows names those that are set aside.
+subtest 'a follower sets a number of rows aside' => sub {
+    my $world    = Testing::OutboxModel->new(class => $FOLLOWER, fault => {});
+    my $follower = $world->{followers}[0]{follower};
+    $#{$world->{followers}} = 0;
+    my $set_aside = sub {
+        my %row = (channel => 'aside', id => $_[0], token => 'aside');
+        return ("$_[0] aside" => {row => \%row, tries => 20, until => $world->{now} + 1000});
+    };
+    $follower->{unmarked} = {map { $set_aside->($_) } 1001 .. 1999};
+    for my $number (1, 2) {
+        commit($world, "row $number", 'held', '');
+        $_->{is_stuck} = 1 for $world->{database}->rows(0);
+        for (1 .. 100) { $world->elapse(0.1); $world->step_one(1) }
+        my @lines = grep { /no row is published, because 1000 others are set aside, the most/ } @{$world->{lines}};
+        is !!@lines, $number == 2,
+            $number == 1 ? 'the last one for which there is room' : 'the log says that there are more';
+    }
+};
+
 # Dead letters of the same seconds share a line, which may be the last thing that happens for a long time.
 subtest 'each dead letter is named or counted' => sub {
     my $world = Testing::OutboxModel->new(class => $FOLLOWER, fault => {}, needs_hint => '');

@@ -305,7 +305,9 @@ sub _set_aside {
     my ($clause, $most, $remedy) = @{$OBSTACLE{$obstacle}};
     ($most, $remedy) = ($MAX_PAUSE, "DELETE FROM $self->{table} WHERE id = $row->{id} removes it")
         if $row->{too_long} && $obstacle eq 'held';
-    die "row $row->{id} is $state, and $clause$reason, as with $MOST_UNMARKED others: $remedy\n"
+    die
+        "row $row->{id} is $state, and $clause$reason; no row is published, because $MOST_UNMARKED others are set aside,"
+        . " the most that a follower sets aside: $remedy\n"
         if !$unmarked->{$name} && keys %$unmarked >= $MOST_UNMARKED;
     my %known = map { $_ => $row->{$_} } qw(channel event_key id problem token too_long);
     my $aside = $unmarked->{$name} ||= {row => \%known, tries => 0};
