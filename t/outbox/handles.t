@@ -11,6 +11,7 @@ use Testing::CommandLine;
 use Testing::Database;
 use Testing::Errors qw(error_ok error_of);
 use Testing::Outbox;
+use Testing::SourceTree qw(slurp);
 
 my $TEXT   = "gr\xFC\xDFe \x{20AC} \x{1F600}";
 my $LATIN  = "caf\xE9";
@@ -293,6 +294,24 @@ for my $case ([PostgreSQL => q{repeat('e', 36000000)}], [SQLite => q{replace(hex
     };
 }
 
+# The bytes that this process has read.
+sub bytes_read { return slurp('/proc/self/io') =~ /^rchar: ([0-9]+)/m ? $1 : die }
+
+# SQLite reads a text to know its size.
+check 'a batch of large rows', SQLite => sub {
+    my $dbh   = shift->connect;
+    my $table = table_of($dbh);
+    $outbox->publish($dbh, c => $_) for 1 .. 20;
+    my @counts = map { scalar(() = $table->waiting(256)) } 1, 2;
+    is_deeply \@counts, [16, 20], 'more small rows are read after some were read';
+    $dbh->do("INSERT INTO eventsource_outbox (channel, data) VALUES ('c', zeroblob(500000))") for 1 .. 100;
+    $table->waiting(256);
+    my $before = bytes_read();
+    cmp_ok scalar(() = $table->waiting(256)), '>', 10,         'a batch of rows with 50 MB together';
+    cmp_ok bytes_read() - $before,            '<', 30_000_000, 'not all of them are read';
+    $dbh->do('DELETE FROM eventsource_outbox');
+};
+
 # A key that no table with its checks takes: such a text in each database, and how it takes that.
 my %LONG_KEY = (
     MariaDB    => [q{REPEAT('k', 60000)}, 'SET SESSION check_constraint_checks = 0'],
@@ -464,7 +483,7 @@ check 'a lock on another row', MariaDB => sub {
         $producer->begin_work;
         $outbox->publish($producer, c => $_) for 1 .. 300;
         $producer->commit;
-        my $table = table_of($database->connect, keep => $keep);
+        my $table = table_of($database->connect, keep => $keep, most => 257);
         my ($first, @rows) = $table->waiting(257);
         $other->selectrow_array("SELECT id FROM eventsource_outbox WHERE id = $first->{id} FOR UPDATE");
         is eval { $table->acknowledge(@rows) }, 256, "keep $keep: other rows are acknowledged" or diag $@;

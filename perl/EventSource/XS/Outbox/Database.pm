@@ -10,6 +10,7 @@ use warnings;
 
 use EventSource::XS::Reason;
 use EventSource::XS::Share;
+use List::Util qw(min);
 
 my $TABLE   = 'eventsource_outbox';    # unless the user names another one
 my $VERSION = 2;                       # of the table
@@ -47,6 +48,7 @@ my ($WAITS, $PUBLISHED, $DEAD) = (0, 1, 2);
 # What is read has a bound. A batch is one answer of the database, in memory. The texts of a longer row are not read: a hub takes
 # no message above 16 MiB, which may have one byte where the text has two (CR LF). Names are read up to a byte more than the
 # bound, which is above that of each name.
+my $FEW_ROWS        = 16;         # whose sizes are asked at first: a database may read a text to know its size
 my $MAX_BATCH_BYTES = 16 << 20;
 my $MAX_ROW_BYTES   = 33 << 20;
 my $MAX_NAME_BYTES  = 4096;
@@ -343,10 +345,13 @@ sub retry {
 # too_long, too, and lacks its texts, perhaps also what says which row it is.
 sub waiting {
     my ($self, $rows, $of_groups, $others) = @_;
+    my $where = $self->waits($of_groups, $others);
+    my $most  = $self->{most} || $FEW_ROWS;
     my ($total, @ids) = 0;
-    for my $row ($self->rows($self->waits($of_groups, $others) . " ORDER BY id LIMIT $rows", ['size'], [])) {
+    $self->{most} = min($rows, 2 * $most);
+    for my $row ($self->rows("$where ORDER BY id LIMIT " . min($rows, $most), ['size'], [])) {
         $total += $row->{size};
-        last if @ids && $total > $MAX_BATCH_BYTES;
+        if (@ids && $total > $MAX_BATCH_BYTES) { $self->{most} = $FEW_ROWS; last }
         push @ids, $row->{id};
     }
     return @ids ? $self->waiting_with(@ids) : ();
