@@ -82,8 +82,10 @@ sub run_hub {
 }
 
 sub stats {
-    my $self = shift;
-    return $self->{outbox}->stats($self->{database}->connect);
+    my $self   = shift;
+    my $handle = $self->{handles}{$$};
+    $handle = $self->{handles}{$$} = $self->{database}->connect if !$handle || !$handle->ping;
+    return $self->{outbox}->stats($handle);
 }
 
 # Waits until no row waits.
