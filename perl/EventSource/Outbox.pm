@@ -345,7 +345,7 @@ are published, and published rows that cannot be deleted.
 
 A row whose texts have more than 33 MiB together, or with a name of more than 4096 bytes, is not read. SQLite writes a row as a
 whole, so a follower does not mark one with more than 64 MiB. It sets the row aside, and the log shows the C<DELETE> that
-removes it. A DBD::SQLite without C<sqlite_limit> reads and marks such a row.
+removes it.
 
 A row that another session has locked, or that can be neither deleted nor changed (a trigger, a C<CHECK ... NOT VALID>), is set
 aside, and the log names it. The others go on. If the hub has refused the row, later ones of its key wait. A follower sets at

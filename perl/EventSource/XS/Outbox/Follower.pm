@@ -295,7 +295,8 @@ sub _die_unless_of_row {
 
 # A row that the database lets nobody mark is marked later: another session has locked it (locked), or a trigger, a constraint
 # or a policy holds it (held). It is not read meanwhile, because it would be published again. If the hub has refused it, its
-# group waits, because another follower may publish it after the later ones.
+# group waits, because another follower may publish it after the later ones. A row that is too long is read again after a while,
+# because somebody may have shortened it, and is alone in its group.
 sub _set_aside {
     my ($self, $row, $obstacle, $reason) = @_;
     my ($unmarked, $name, $now) = ($self->{unmarked}, _name_of($row), $self->{clock}->());

@@ -67,7 +67,7 @@ sub dead_letters {
     local ($@, $SIG{__DIE__});
     my $is_read = eval { @rows = $self->SUPER::dead_letters(@bounds); 1 };
     my $error   = $@;
-    _limit_length($dbh, $before) if defined $before;
+    _limit_length($dbh, $before);
     return $is_read ? @rows : die $error;
 }
 
@@ -148,10 +148,10 @@ sub waiting {
 
 # Private functions
 
-# Returns the limit that there was before; undef if the driver knows none.
+# Returns the limit that there was before.
 sub _limit_length {
     my ($dbh, $bytes) = @_;
-    return $dbh->can('sqlite_limit') ? $dbh->sqlite_limit($LIMIT_LENGTH, $bytes) : undef;
+    return $dbh->sqlite_limit($LIMIT_LENGTH, $bytes);
 }
 
 # The file at the path of the database; undef if there is none.
