@@ -347,14 +347,15 @@ sub waiting {
     my ($self, $rows, $of_groups, $others) = @_;
     my $where = $self->waits($of_groups, $others);
     my $most  = $self->{most} || $FEW_ROWS;
-    my ($total, @ids) = 0;
+    my ($total, $first, @ids) = 0;
     $self->{most} = min($rows, 2 * $most);
     for my $row ($self->rows("$where ORDER BY id LIMIT " . min($rows, $most), ['size'], [])) {
         $total += $row->{size};
         if (@ids && $total > $MAX_BATCH_BYTES) { $self->{most} = $FEW_ROWS; last }
+        $first //= $row->{size};
         push @ids, $row->{id};
     }
-    return @ids ? $self->waiting_with(@ids) : ();
+    return @ids ? $self->waiting_with($first, @ids) : ();
 }
 
 # The condition for the numbers of waiting.
@@ -364,14 +365,16 @@ sub waits {
     return join ' AND NOT ', "state = $WAITS", map { "($_)" } @not;
 }
 
-# The rows with the numbers, as waiting returns them.
+# The rows with the numbers, as waiting returns them. The first one has so many bytes. If no hub takes it, it is the only one.
 sub waiting_with {
-    my ($self, @ids) = @_;
+    my ($self, $size, @ids) = @_;
     my $these = join ', ', @ids;
-    my @rows =
-        $self->rows("state = $WAITS AND id IN ($these) ORDER BY id", [qw(size retry retain forget)], ['token', @TEXTS]);
+    my @names = grep { $_ ne 'problem' } @NAMES;
+    my @asked = $size > $MAX_ROW_BYTES ? ([], \@names) : ([qw(size retry retain forget)], ['token', @TEXTS]);
+    my @rows  = $self->rows("state = $WAITS AND id IN ($these) ORDER BY id", @asked);
     for my $row (@rows) {
-        my ($long) = grep { length($row->{$_} // '') > $MAX_NAME_BYTES } @NAMES;
+        $row->{size} //= $size;
+        my ($long) = grep { length($row->{$_} // '') > $MAX_NAME_BYTES } @names;
         my $clause =
               $row->{size} > $MAX_ROW_BYTES ? 'its texts have more than 33 MiB together, and a hub takes 16 MiB at most'
             : defined $long                 ? "$long has more than $MAX_NAME_BYTES bytes"

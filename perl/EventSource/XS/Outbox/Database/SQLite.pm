@@ -143,7 +143,7 @@ sub waiting {
         my $id = $_->{id};
         !eval { $self->select_rows("id = $id AND $waits", [], []); 1 }
     } $self->select_rows($self->waits([], $others) . ' ORDER BY id', [], []);
-    return $long ? $self->waiting_with($long->{id}) : ();
+    return $long ? $self->waiting_with($MAX_LENGTH, $long->{id}) : ();
 }
 
 # Private functions
