@@ -228,8 +228,9 @@ sub _access {
     my $asked_at = $SETTINGS->whole_number(asked_at => $option{asked_at}, from => 0, to => $MAX_CLOCK);
     $asked_at = $self->clock if !defined $asked_at;
     my $labels = $SUBSCRIPTION->labels($option{label});
-    push @$labels, @{$option{counted_by} || []};
-    return ((map { (label => $_) } @$labels), max_age => $max_age || undef, asked_at => $asked_at);
+    my @limits = @{$option{counted_by} || []};    # each is a label, and the number of its streams
+    push @$labels, map { $_->[0] } @limits;
+    return ((map { (label => $_) } @$labels), (map { (limit => @$_) } @limits), max_age => $max_age || undef, asked_at => $asked_at);
 }
 
 # A later subscription begins with new events.
@@ -635,7 +636,12 @@ All applications of a hub, and all workers of a named hub on this machine, count
 keys to count them apart. Behind a proxy see L<EventSource::Deployment/LIMITS>.
 
 A stream leaves its place when the hub has seen that its client has gone. A page that is reloaded opens its next stream at that
-very moment, so allow one place more than a client needs.
+very moment, so allow one place more than a client needs. The place of a stream that was about to begin when its worker was
+killed is free after ten seconds.
+
+If the hub process does not answer within a second, streams begin without a place. When it answers again, the hub ends each of
+them that is one too many, with a C<retry> of 10 to 30 seconds at random. Its connection is told the reason C<server>. The hub
+counts these streams and the refused ones as C<limited> (L</stats>).
 
 =head2 max_topics
 

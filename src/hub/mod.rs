@@ -165,13 +165,13 @@ pub use presence::{
     PresenceChange, Statement, COUNT_KEY,
 };
 pub use readers::polls::{EndedPoll, POLL_LINGER};
-pub use readers::stream_limits::RESERVED;
+pub use readers::stream_limits::{LIMITED_RETRY, RESERVED};
 pub use readers::{
     is_counted, EndRequest, EndRequests, Readers, FINISH_BLOCK, LONGEST_ANSWER, MAX_LABELS, MAX_LABEL_BYTES,
     MOST_REMEMBERED,
 };
 pub use request::{
-    Access, FirstBlock, OtherStart, Poll, PollReason, PositionStyle, StartPoint, SubscribeRequest, Topic,
+    Access, FirstBlock, OtherStart, Poll, PollReason, PositionStyle, StartPoint, StreamLimit, SubscribeRequest, Topic,
 };
 pub use sending::blocks::{BlockForm, Gathered, NextEncoding, Sent};
 pub use sequence::once_keys::OnceKeys;
@@ -183,7 +183,7 @@ pub use sequence::{
 pub use settings::{ChannelSettings, GapData, OnSlow, Retention, Settings, StateBounds};
 pub use store_status::StoreStatus;
 pub use stored_history::{Evictions, History};
-pub use ticket::{Passport, StreamLimit, Ticket, TicketOutcome, LONGEST_TICKET};
+pub use ticket::{Passport, Ticket, TicketOutcome, LONGEST_TICKET};
 
 use log_changes::PendingWork;
 use logs::Logs;

@@ -46,12 +46,30 @@ impl SubscribeRequest {
 pub struct Access {
     /// By what the stream can be [ended](crate::hub::EndRequest): at most [`MAX_LABELS`](crate::hub::MAX_LABELS).
     pub labels: Vec<Box<[u8]>>,
+    /// The limits of the labels by which the stream is counted. A stream without a reservation needs a free place of each.
+    pub limits: Vec<StreamLimit>,
     /// When the stream ends.
     pub max_age: Option<Duration>,
     /// When the application was asked, in nanoseconds of the system's monotonic clock; 0 if that does not matter.
     pub asked_at: u64,
     /// The poll, if the stream is one.
     pub poll: Option<Poll>,
+}
+
+/// The number of streams that may have a label.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamLimit {
+    /// The label.
+    pub label: Box<[u8]>,
+    /// The most streams.
+    pub most: u64,
+}
+
+impl StreamLimit {
+    /// The most streams, as a number of this machine.
+    pub(super) fn most(&self) -> usize {
+        usize::try_from(self.most).unwrap_or(usize::MAX)
+    }
 }
 
 /// A poll: a stream that ends as soon as its client was sent something new.

@@ -25,9 +25,7 @@ pub struct Ticket {
     pub known_through: u64,
     /// Whose stream it is, for the page.
     pub owner: Box<str>,
-    /// The limits of the stream's keys.
-    pub limits: Vec<StreamLimit>,
-    /// The subscription. It says when the application was asked.
+    /// The subscription. It says when the application was asked, and has the limits of the stream's keys.
     pub request: SubscribeRequest,
     /// All that the ticket is bound to: a digest of its request, and what only the application can say of that.
     pub binding: Box<[u8]>,
@@ -106,15 +104,6 @@ impl Passport {
     }
 }
 
-/// The number of streams that may have a label.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StreamLimit {
-    /// The label.
-    pub label: Box<[u8]>,
-    /// The most streams.
-    pub most: u64,
-}
-
 /// The outcome of a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TicketOutcome {
@@ -147,12 +136,5 @@ impl Hub {
             TicketOutcome::Unknown => &mut self.counts.tickets_unknown,
         };
         *count += 1;
-    }
-}
-
-impl StreamLimit {
-    /// The most streams, as a number of this machine.
-    pub(super) fn most(&self) -> usize {
-        usize::try_from(self.most).unwrap_or(usize::MAX)
     }
 }

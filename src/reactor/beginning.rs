@@ -142,9 +142,7 @@ impl<I: Io> Reactor<I> {
 
     fn subscribe_now(&mut self, subscribing: &Subscribing, now: Instant) {
         let Subscribing { hub, stream: id, ref request, holds } = *subscribing;
-        if let Some(hub) = self.hubs.get_mut(hub) {
-            hub.readers.take_reservations(request);
-        }
+        let may_begin = self.hubs.get_mut(hub).map_or(true, |hub| hub.readers.take_reservations(request, now));
         if !self.hubs.is_open(hub) {
             return self.end_with_retry(id, Reason::Server);
         }
@@ -158,6 +156,10 @@ impl<I: Io> Reactor<I> {
         if self.hubs.get_mut(hub).map_or(false, |hub| hub.has_finished_before(request, now)) {
             self.withdraw(id, true);
             return;
+        }
+        if !may_begin {
+            self.hubs.get_mut(hub).into_iter().for_each(Hub::count_limited);
+            return self.end_limited(id);
         }
         if !self.hubs.get_mut(hub).map_or(true, |hub| hub.readers.add_stream(id, request, now)) {
             return self.end_with_retry(id, Reason::Error);

@@ -23,7 +23,7 @@
 use super::stream_record::{Deadline, StreamQueue, StreamRecord};
 use super::{Answer, Ending, HubId, Io, Reactor, StreamId};
 use crate::event::retry_line;
-use crate::hub::FINISH_BLOCK;
+use crate::hub::{FINISH_BLOCK, LIMITED_RETRY};
 use crate::stream::{after, Discarded, Reason, Settings, Stream};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -81,10 +81,20 @@ impl<I: Io> Reactor<I> {
 
     /// Ends a stream that the process no longer serves, and sends its client a reconnection time.
     pub(super) fn end_with_retry(&mut self, id: StreamId, reason: Reason) {
+        self.end_with_retry_of(id, reason, random_retry);
+    }
+
+    /// Ends a stream for which a limit has no place.
+    pub(super) fn end_limited(&mut self, id: StreamId) {
+        let [least, most] = LIMITED_RETRY;
+        self.end_with_retry_of(id, Reason::Server, |_| fastrand::u64(least..=most));
+    }
+
+    fn end_with_retry_of(&mut self, id: StreamId, reason: Reason, retry: impl FnOnce(&Settings) -> u64) {
         if self.record(id).map_or(false, |record| record.is_transferred) {
             return self.end(id, reason, Ending::Transfer);
         }
-        self.send_retry(id);
+        self.send_retry_of(id, retry);
         self.end_as(id, reason, Ending::Flush, true);
     }
 
@@ -302,9 +312,13 @@ impl<I: Io> Reactor<I> {
 
     /// Sends a client a random reconnection time, and its position if that has advanced.
     pub(super) fn send_retry(&mut self, id: StreamId) {
+        self.send_retry_of(id, random_retry);
+    }
+
+    fn send_retry_of(&mut self, id: StreamId, retry: impl FnOnce(&Settings) -> u64) {
         self.begin(id); // the first block of a stream comes first
         if let Some(settings) = self.record(id).map(|record| *record.stream.settings()) {
-            let retry = random_retry(&settings);
+            let retry = retry(&settings);
             let block = self.hub_and_cursor(id).and_then(|(hub, cursor)| hub.last_block(cursor, retry));
             let block = block.unwrap_or_else(|| retry_line(retry));
             self.buffer_non_event(id, settings.frame(&block));

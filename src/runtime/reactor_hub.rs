@@ -159,7 +159,9 @@ impl ReactorHub {
     pub fn admit(&self, opened: Result<Ticket, TicketOutcome>, counts_refusal: bool) -> Begun {
         let opened = opened.map(Box::new);
         match opened {
-            Ok(ticket) if !ticket.limits.is_empty() => Begun::Asks(Question::Admit { ticket, counts_refusal }),
+            Ok(ticket) if !ticket.request.access.limits.is_empty() => {
+                Begun::Asks(Question::Admit { ticket, counts_refusal })
+            }
             opened => {
                 self.count_ticket(*opened.as_ref().err().unwrap_or(&TicketOutcome::Accepted));
                 Begun::Replied(Reply::Admitted(opened.ok()))

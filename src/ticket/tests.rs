@@ -16,12 +16,12 @@ fn random() -> [u8; RANDOM_BYTES] {
 }
 
 fn ticket(expires_at: u64) -> Ticket {
-    let access = Access { labels: vec![b"user/7"[..].into()], asked_at: 5, ..Access::default() };
-    let topics = vec![Topic::Channel(b"orders"[..].into()), Topic::Pattern(b"room/*"[..].into())];
     let limits = vec![StreamLimit { label: b"\0=key"[..].into(), most: 3 }];
+    let access = Access { labels: vec![b"user/7"[..].into()], limits, asked_at: 5, ..Access::default() };
+    let topics = vec![Topic::Channel(b"orders"[..].into()), Topic::Pattern(b"room/*"[..].into())];
     let request = SubscribeRequest { topics, access, ..SubscribeRequest::default() };
     let binding = b"binding"[..].into();
-    Ticket { expires_at, owner: "0123".into(), limits, request, binding, ..Ticket::default() }
+    Ticket { expires_at, owner: "0123".into(), request, binding, ..Ticket::default() }
 }
 
 fn seal(keys: &mut TicketKeys, ticket: &Ticket, now: u64) -> Vec<u8> {

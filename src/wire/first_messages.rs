@@ -9,7 +9,7 @@ use std::fmt;
 
 /// The version of the messages. Processes of different versions work together in three requests only: the first messages of a
 /// connection, which have one layout in all versions. Everything else a process refuses, and says what to do.
-pub const VERSION: u16 = 23;
+pub const VERSION: u16 = 24;
 
 /// The most bytes of the first message of a connection, after its length: so much a hub process keeps of one that it
 /// does not know yet.

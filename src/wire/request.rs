@@ -168,7 +168,7 @@ coded!(StartPoint by { 0: Latest, 1: Oldest, 2: Last(count), 3: State });
 coded!(Topic by { 0: Channel(name), 1: Pattern(name) }, at most MAX_TOPICS);
 
 coded!(checked
-    Access { labels by read_labels, max_age, asked_at, poll }
+    Access { labels by read_labels, limits, max_age, asked_at, poll }
     EndRequest { labels by read_labels, topics, finishes }
     MemberRequest {
         channel by read_given_name, id by read_given_name, linger, is_counted, data, join, update, leave
@@ -184,7 +184,7 @@ coded! {
     Open<'a> { stream, settings, unsent, body, holds }
     SentPublication<'a> { channel, key, retain, once, fields }
     Passport { settings, may_be_coded, head, opening, retry, cookies, fields }
-    Ticket { expires_at, known_through, owner, limits, request, binding, passport }
+    Ticket { expires_at, known_through, owner, request, binding, passport }
     StreamLimit { label, most }
     SubscribeRequest { topics, after, start, other_starts, first_block, access, presence }
     OtherStart { from, start }

@@ -7,7 +7,7 @@ use crate::compression::Body;
 use crate::event::{encode_to_vec, EventId, EventName, Field, LineEnd, Retry, Text, Unsequenced};
 use crate::hub::{
     Access, Announcement, EndRequest, FirstBlock, MemberData, MemberRequest, Poll, PollReason, Retain, StartPoint,
-    Statement, SubscribeRequest, Topic, MAX_LABEL_BYTES,
+    Statement, StreamLimit, SubscribeRequest, Topic, MAX_LABEL_BYTES,
 };
 use crate::ErrorCode;
 use fastrand::Rng;
@@ -30,7 +30,7 @@ fn another_set_of_calls_or_replies_is_another_version() {
     let sum = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum: u64, byte| {
         (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3) // FNV-1a
     });
-    let (version, known) = (23, 0x5a7b_15af_4091_1616);
+    let (version, known) = (24, 0xbbc3_5a26_1a88_9ebb);
     let remedy =
         "increase VERSION in src/wire/first_messages.rs, unless it is greater than that of the last release already";
     assert!(
@@ -82,7 +82,7 @@ random! {
     Box<[u8]>: |rng| (0..rng.usize(..40)).map(|_| rng.u8(..)).collect();
     Arc<[u8]>: |rng| Box::<[u8]>::random(rng).into();
     Name: |rng| Self::new(&format!("a{}", text_of(rng, 0..64, |rng| rng.alphanumeric()))).expect("a name");
-    Access: |rng| Self { labels: labels(rng), max_age: Random::random(rng), asked_at: rng.u64(..), poll: Random::random(rng) };
+    Access: |rng| Self { labels: labels(rng), limits: Random::random(rng), max_age: Random::random(rng), asked_at: rng.u64(..), poll: Random::random(rng) };
     EndRequest: |rng| Self { labels: labels(rng), topics: Random::random(rng), finishes: rng.bool() };
     Body: |rng| decode(&encode(&((rng.u32(..), rng.u32(..)), rng.bool()))).expect("a body");
     FirstBlock: |rng| {
@@ -501,6 +501,7 @@ fn parts_of_messages_have_the_bytes_of_this_version() {
         encode(&topics),
         encode(&Access {
             labels: labels.clone(),
+            limits: vec![StreamLimit { label: (*b"k").into(), most: 3 }],
             max_age: Some(Duration::from_secs(60)),
             asked_at: 7,
             poll: Some(Poll { wait: Duration::from_secs(20), reason: PollReason::Other }),
@@ -517,7 +518,7 @@ fn parts_of_messages_have_the_bytes_of_this_version() {
           \x06\0\0\0\x04\x01\0\0\0j\x06\0\0\0\x04\x01\0\0\0u\x06\0\0\0\x04\x01\0\0\0l",
         b"\x01\0\0\0c\x01\0\0\0k\x02\x06\0\0\0\x04\x01\0\0\0w",
         b"\x02\0\0\0\0\x01\0\0\0a\x01\x03\0\0\0b/*",
-        b"\x01\0\0\0\x03\0\0\0ada\x01<\0\0\0\0\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\
+        b"\x01\0\0\0\x03\0\0\0ada\x01\0\0\0\x01\0\0\0k\x03\0\0\0\0\0\0\0\x01<\0\0\0\0\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\
           \x01\x14\0\0\0\0\0\0\0\0\0\0\0\x04",
         b"\x01\0\0\0\x03\0\0\0ada\0\0\0\0\x01",
         b"\0\x01\x02\x03\0\0\0\0\0\0\0\x03",

@@ -237,7 +237,9 @@ unsafe extern "C" fn esx_hub_call(
                 let texts = opened.map(|opened| {
                     let asked_at = opened.asked_at().to_string().into_bytes();
                     let texts = vec![opened.owner.as_bytes().into(), codec::encode(&opened), asked_at];
-                    texts.into_iter().chain(opened.limits.into_iter().map(|limit| limit.label.into_vec()))
+                    texts
+                        .into_iter()
+                        .chain(opened.request.access.limits.into_iter().map(|limit| limit.label.into_vec()))
                 });
                 Answer::of_bytes(texts.into_iter().flatten())
             }

@@ -56,7 +56,7 @@ impl Texts<'_> {
                 b"keeps_id" => first_block.keeps_id = self.is_true(),
                 b"label" => access.labels.push(self.bytes().into()),
                 b"limit" => {
-                    ticket.limits.push(StreamLimit { label: self.bytes().into(), most: self.number() });
+                    access.limits.push(StreamLimit { label: self.bytes().into(), most: self.number() });
                 }
                 b"max_age" => access.max_age = self.number_if().map(seconds).map(Access::random_age),
                 b"member" => presence.member = Some(self.member(way)?),

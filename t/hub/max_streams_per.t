@@ -161,6 +161,30 @@ subtest 'a hub process that cannot be reached' => sub {
     is join(' ', map { $_->status } @streams), '200 200 200', 'streams begin without limit';
 };
 
+subtest 'a place that is given back while the hub process is stopped' => sub {
+    my $hub     = Test::EventSource->private_hub(max_streams_per => [sub { return $_[0]{QUERY_STRING} }, 1]);
+    my $app     = $hub->to_app(channels => sub { return 'news' });
+    my $pid     = $hub->stats->{process}{pid};
+    my $refuses = sub {
+        my $response = $app->(@_);
+        kill 'STOP', $pid;
+        $app->({%{$_[0]}, QUERY_STRING => 'bob'});    # from here on the worker knows that it is away
+        undef $response;
+        kill 'CONT', $pid;
+        return [403, [], []];
+    };
+    is(Test::EventSource->new(app => $refuses)->get('/?ann')->status, 403, 'a middleware refuses the stream');
+    my $es = Test::EventSource->new(app => $app);
+    ok $es->wait_for(
+        sub {
+            eval { $hub->stats }
+        }
+        ),
+        'the hub process continues';
+    my @streams = map { $es->get('/?ann') } 1 .. 2;
+    is join(' ', map { $_->status } @streams), '200 429', 'there is one place again';
+};
+
 Testing::Server->require_or_skip_all('Starman');
 
 # Opens so many streams of a key at once, and returns those that may stay. The others are refused.
@@ -218,6 +242,20 @@ subtest 'a named hub on Starman with four workers' => sub {
     $is_full->('and count');
 
     my $before  = $hub->stats->{process};
+    my $limited = $hub->stats->{limited};
+    kill 'STOP', $before->{pid};
+    my @late = at_once($port, 'eve', 60);
+    is scalar @late, 60, 'while the hub process does not answer, all streams begin';
+    kill 'CONT', $before->{pid};
+    ok wait_until($DEADLINE, sub { $hub->stats->{limited} == $limited + 40 }), 'when it answers again, 40 of them end';
+    is $hub->stats->{streams}, 40, 'and 20 stay';
+    $hub->publish(news => 'now');
+    my @ended = grep { !$_->read_until(qr/^data: now$/m) } @late;
+    is scalar(grep { $_->ended && $_->text =~ /^retry: [1-3][0-9]{4}$/m } @ended), 40,
+        'their clients are told to come back later';
+    $_->leave for @late;
+    ok $streams->(20), 'the others have left';
+
     my @upgrade = (EventSource::Hub::Process->program, 'upgrade', '--name', 'test', '--socket', $socket);
     is((output_of(@upgrade))[0], 0, 'the hub process is upgraded');
     is $hub->stats->{streams}, 20, 'the streams stay';

@@ -77,10 +77,12 @@ impl Role {
     /// Returns the subscription that the application allows.
     fn request(&self, stream: u64, data: u8, asked_at: u64) -> SubscribeRequest {
         let labels = self.label.iter().chain(&self.limit).map(|label| label.as_bytes().into()).collect();
+        let limit = |label: &str| StreamLimit { label: label.as_bytes().into(), most: MOST as u64 };
+        let limits = self.limit.map(limit).into_iter().collect();
         SubscribeRequest {
             topics: self.channels.iter().map(|name| Topic::Channel(name.as_bytes().into())).collect(),
             start: if self.follows_state { StartPoint::State } else { StartPoint::Latest },
-            access: Access { labels, asked_at, max_age: self.max_age, ..Access::default() },
+            access: Access { labels, limits, asked_at, max_age: self.max_age, ..Access::default() },
             presence: Presence {
                 member: self.member.map(|id| member(id, data, self.is_counted)),
                 will: self.has_will.then(|| will(stream)),
@@ -235,22 +237,17 @@ impl Worker {
         let is_admitted = opened.is_some() || role.limit.is_some();
         let after = Some(arrival.last_id.as_bytes()).filter(|id| !id.is_empty()).map(Into::into);
         let poll = role.poll.map(|wait| Poll { wait, reason: PollReason::Mute });
-        let (request, limits) = match opened {
-            Some(ticket) => {
-                let limits = ticket.limits.clone();
-                (ticket.into_request(monotonic(), after, None, poll), limits)
-            }
+        let request = match opened {
+            Some(ticket) => ticket.into_request(monotonic(), after, None, poll),
             None => {
                 // Before the response begins.
                 if role.limit.is_some_and(|limit| !self.reserve(limit, MOST, arrival.asked_at)) {
                     return;
                 }
-                let limit = |label: &str| StreamLimit { label: label.as_bytes().into(), most: MOST as u64 };
                 let mut request = role.request(*number, arrival.data, arrival.asked_at);
-                let limits: Vec<StreamLimit> = role.limit.map(limit).into_iter().collect();
-                self.seal_ticket(&arrival, &request, &limits);
+                self.seal_ticket(&arrival, &request);
                 (request.after, request.access.poll) = (after, poll);
-                (request, limits)
+                request
             }
         };
         let opening = OpenOptions {
@@ -269,7 +266,7 @@ impl Worker {
         };
         self.note(|trace| trace.streams.get_mut(number).expect("a stream").asked = Some((*asked, *asked + FOREVER)));
         let mut handle = StreamHandle::open(opening).map_err(|(error, _)| error).expect("a reactor");
-        let asked_at = request.access.asked_at;
+        let (asked_at, limits) = (request.access.asked_at, request.access.limits.clone());
         if arrival.in_handler {
             handle.enter_handler(); // the subscription takes effect when the handler returns
         }
@@ -311,11 +308,11 @@ impl Worker {
     }
 
     /// Has the hub seal a ticket for the client.
-    fn seal_ticket(&self, arrival: &Arrival, request: &SubscribeRequest, limits: &[StreamLimit]) {
+    fn seal_ticket(&self, arrival: &Arrival, request: &SubscribeRequest) {
         let Some(valid_for) = arrival.role.ticket else { return };
         let binding = [arrival.binding][..].into();
         let request = request.clone();
-        let mut ticket = hub::Ticket { limits: limits.into(), request, binding, ..hub::Ticket::default() };
+        let mut ticket = hub::Ticket { request, binding, ..hub::Ticket::default() };
         ticket.repeat_member();
         let call = Call::SealTicket { ticket: Box::new(ticket), valid_for, most: LONGEST_TICKET };
         let Ok(Some(sealed)) = self.hub.call(call).and_then(Reply::sealed) else { return };

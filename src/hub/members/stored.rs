@@ -269,7 +269,7 @@ impl Members {
     pub fn resume(&mut self, rest: impl Fn(&MemberKey) -> Option<Duration>, least: Duration, now: Instant) {
         let of_before = self.lists.slots().filter_map(|(at, member)| {
             let rest = rest(&key_of(member));
-            (member.here.is_some() || rest.is_some() && member.streams == 0).then(|| (at, rest))
+            (member.here.is_some() || rest.is_some() && member.streams == 0).then_some((at, rest))
         });
         let slots: Vec<(u32, Option<Duration>)> = of_before.collect();
         for (at, rest) in slots {

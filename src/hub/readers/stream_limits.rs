@@ -12,7 +12,8 @@
 //!
 //! A reservation is known by the time at which its stream was asked for, which the subscription says, too. So a stream that has
 //! no reservation neither takes nor gives back that of another one: its hub did not answer in time, and does nothing when it
-//! reads the call later (`src/wire/request.rs`).
+//! reads the call later (`src/wire/request.rs`). The subscription also says the limits. If such a stream finds no free place
+//! when it subscribes, it ends, and its client comes back later ([`LIMITED_RETRY`]).
 //!
 //! A client may close a stream and open another one at once. So the reactor looks at its sockets before it answers
 //! (`runtime/event_loop.rs`).
@@ -25,6 +26,10 @@ use std::time::{Duration, Instant};
 
 /// The time for which a reservation is kept for the subscription of its stream.
 pub const RESERVED: Duration = Duration::from_secs(10);
+
+/// The reconnection time of a client whose stream began without a place, in milliseconds: the least one and the longest one. A
+/// worker refuses with the same times (`XS/Hub/Limit.pm`).
+pub const LIMITED_RETRY: [u64; 2] = [10_000, 30_000];
 
 /// The streams that may begin, and have not subscribed yet.
 #[derive(Debug, Default)]
@@ -59,14 +64,15 @@ impl Reservations {
         }
     }
 
-    fn take(&mut self, label: &[u8], asked_at: u64) {
-        let reserved = some_or!(self.by_label.get_mut(label), return);
-        if let Some(at) = reserved.iter().position(|(_, of)| *of == asked_at) {
-            reserved.remove(at);
-        }
+    /// Takes the reservation of a stream. Returns false if there is none.
+    fn take(&mut self, label: &[u8], asked_at: u64) -> bool {
+        let reserved = some_or!(self.by_label.get_mut(label), return false);
+        let at = reserved.iter().position(|(_, of)| *of == asked_at);
+        at.into_iter().for_each(|at| _ = reserved.remove(at));
         if reserved.is_empty() {
             self.by_label.remove(label);
         }
+        at.is_some()
     }
 
     /// Returns true if nothing is reserved.
@@ -88,20 +94,24 @@ impl Hub {
     /// if there is no place left. If no stream may have the label, the place of this one is given back.
     pub fn reserve(&mut self, label: &[u8], most: usize, asked_at: u64, now: Instant) -> bool {
         if most == 0 {
-            self.readers.reservations.take(label, asked_at);
+            let _ = self.readers.reservations.take(label, asked_at);
             return false;
         }
         let is_granted = self.readers.reserve(label, most, asked_at, now);
         self.counts.limited += u64::from(!is_granted);
         is_granted
     }
+
+    /// Counts a stream that ends because it has subscribed without a place.
+    pub fn count_limited(&mut self) {
+        self.counts.limited += 1;
+    }
 }
 
 impl Readers {
     fn reserve(&mut self, label: &[u8], most: usize, asked_at: u64, now: Instant) -> bool {
         self.reservations.expire(now);
-        let taken = self.labels.count(label).saturating_add(self.reservations.count(label, now));
-        let is_granted = taken < most && is_counted(label) && label.len() <= MAX_LABEL_BYTES;
+        let is_granted = self.has_place(label, most, now) && is_counted(label) && label.len() <= MAX_LABEL_BYTES;
         if is_granted {
             self.reservations.add(label, asked_at, now);
         }
@@ -110,10 +120,10 @@ impl Readers {
 
     /// Reserves a place of each limit of a ticket; none if one of them has no place left.
     pub(in crate::hub) fn reserve_all(&mut self, ticket: &Ticket, now: Instant) -> bool {
-        let (limits, asked_at) = (&ticket.limits, ticket.asked_at());
+        let (limits, asked_at) = (&ticket.request.access.limits, ticket.asked_at());
         let granted = limits.iter().take_while(|limit| self.reserve(&limit.label, limit.most(), asked_at, now)).count();
         if granted < limits.len() {
-            limits[..granted].iter().for_each(|limit| self.reservations.take(&limit.label, asked_at));
+            limits[..granted].iter().for_each(|limit| _ = self.reservations.take(&limit.label, asked_at));
         }
         granted == limits.len()
     }
@@ -137,9 +147,21 @@ impl Readers {
         self.labels.add(stream, labels, None);
     }
 
-    /// Takes the reservations of a stream that subscribes, or that has ended before.
-    pub fn take_reservations(&mut self, request: &SubscribeRequest) {
-        let Access { labels, asked_at, .. } = &request.access;
-        labels.iter().filter(|label| is_counted(label)).for_each(|label| self.reservations.take(label, *asked_at));
+    /// Takes the reservations of a stream that subscribes, or that has ended before. Returns true if the stream may begin: it
+    /// had a reservation, or there is a free place, of each limit.
+    pub fn take_reservations(&mut self, request: &SubscribeRequest, now: Instant) -> bool {
+        let Access { labels, limits, asked_at, .. } = &request.access;
+        let mut may_begin = true;
+        for label in labels.iter().filter(|label| is_counted(label)) {
+            let limit = limits.iter().find(|limit| limit.label == *label);
+            let had_reservation = self.reservations.take(label, *asked_at);
+            may_begin &= had_reservation || limit.map_or(true, |limit| self.has_place(label, limit.most(), now));
+        }
+        may_begin
+    }
+
+    /// Returns true if fewer streams have a label, or a place of it.
+    fn has_place(&self, label: &[u8], most: usize, now: Instant) -> bool {
+        self.labels.count(label).saturating_add(self.reservations.count(label, now)) < most
     }
 }

@@ -2,7 +2,7 @@
 
 use super::hub_world::*;
 use super::*;
-use crate::hub::{Access, Call, Reply, SubscribeRequest, RESERVED};
+use crate::hub::{Access, Call, Reply, StreamLimit, SubscribeRequest, RESERVED};
 
 const KEY: &[u8] = b"\0=key";
 
@@ -47,6 +47,42 @@ fn a_reservation_counts_until_its_stream_does_also_after_an_upgrade() {
         assert!(may_begin(&mut world, 2), "one has left");
         assert!(!may_begin(&mut world, 2), "the next has its place");
         assert_eq!(counts(&mut world).limited, 3);
+    }
+}
+
+#[test]
+fn a_stream_that_subscribes_without_a_place_ends_and_its_client_comes_back_later() {
+    for upgrades in [false, true] {
+        let mut world = with_history(10);
+        assert!(may_begin_at(&mut world, 3, 1));
+        let streams: Vec<usize> = (0..6)
+            .map(|number| {
+                let stream = world.open(settings(), "");
+                let limits = vec![StreamLimit { label: KEY.into(), most: 3 }];
+                let access = Access { labels: vec![KEY.into()], limits, asked_at: number, ..Access::default() };
+                let request = SubscribeRequest { topics: topics(&["c"]), access, ..Default::default() };
+                subscribe_at(&mut world, HUB, stream, request, false);
+                world.run_until_idle();
+                if upgrades {
+                    world.upgrade();
+                }
+                stream
+            })
+            .collect();
+        let ended = streams.iter().map(|stream| world.records[*stream].ended).collect::<Vec<_>>();
+        let limited = Some(Reason::Server);
+        assert_eq!(
+            ended,
+            [None, None, None, limited, limited, limited],
+            "the second one has the place that was reserved"
+        );
+        let retry = world.received(streams[5]);
+        let retry = retry.split("retry: ").nth(1).and_then(|text| text.split('\n').next()).map(str::parse::<u64>);
+        assert!(matches!(retry, Some(Ok(10_000..=30_000))), "{retry:?}");
+        assert_eq!(counts(&mut world).limited, 3);
+        world.end(streams[0], Reason::Client, Ending::Discard);
+        world.run_until_idle();
+        assert!(may_begin(&mut world, 3), "one has left");
     }
 }
 

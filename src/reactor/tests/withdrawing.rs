@@ -197,7 +197,9 @@ fn a_ticket_takes_a_place_of_each_limit() {
     let limit = |label: &[u8], most| StreamLimit { label: label.into(), most };
     let limits = |most| vec![limit(b"\0=all", 9), limit(b"\0=key", most)];
     let admits = |world: &mut World, most| {
-        let ticket = Box::new(Ticket { limits: limits(most), ..Ticket::default() });
+        let access = Access { limits: limits(most), ..Access::default() };
+        let request = SubscribeRequest { access, ..SubscribeRequest::default() };
+        let ticket = Box::new(Ticket { request, ..Ticket::default() });
         let answer = world.ask(HUB, Question::Admit { ticket, counts_refusal: false });
         answer.reply().admitted().expect("an answer").is_some()
     };

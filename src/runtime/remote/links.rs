@@ -85,7 +85,7 @@ impl Links {
                 }
             }
             LinkCommand::Subscribe { connection, request, stream, subscription, holds, .. } => {
-                self.subscribe(&connection, request, stream, subscription, holds, context);
+                self.subscribe(&connection, request, stream, *subscription, holds, context);
             }
             LinkCommand::BeginSubscription(stream) => {
                 self.forward(&Command::BeginSubscription { stream }, context);

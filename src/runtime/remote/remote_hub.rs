@@ -251,6 +251,11 @@ impl RemoteHub {
         .or_else(|unanswered| match (call, unanswered) {
             (Call::OpenTicket { .. }, Unanswered::Late(_)) => Ok(Reply::Admitted(None)),
             (Call::Reserve { .. }, Unanswered::Late(_)) => Ok(Reply::Number(1)),
+            // A place is given back when the hub process answers again. Another process does not have it.
+            (Call::Reserve { most: 0, .. }, _) => {
+                self.send_if_there(&request(0, 0));
+                Ok(Reply::Number(0))
+            }
             (_, unanswered) => Err(unanswered.into()),
         })
     }
@@ -291,8 +296,14 @@ impl RemoteHub {
             };
             let request = if is_admitted { connection.next_request() } else { connection.begin() };
             let (id, shared) = (stream.reactor_id(), Arc::clone(&connection));
-            let command =
-                LinkCommand::Subscribe { connection: shared, request, stream: id, subscription, holds, until };
+            let command = LinkCommand::Subscribe {
+                connection: shared,
+                request,
+                stream: id,
+                subscription: Box::new(subscription),
+                holds,
+                until,
+            };
             reactor.send_link(command);
             if is_admitted {
                 reactor.count_forwarded();

@@ -116,12 +116,12 @@ sub stream_response {
 
 # The client gets a ticket of the stream that was accepted for it.
 sub _add_ticket {
-    my ($self, $env, $groups, $headers, $owner, @limits) = @_;
+    my ($self, $env, $groups, $headers, $owner) = @_;
     my %option = ($self->_stream_options, %{$env->{$ACCESS}});
     delete $option{poll};    # it is of this request
     my @passport = $self->{_ticket}->passport($self->hub, $env, $self->_beginning($env, $headers));
     push @$headers,
-        $self->{_ticket}->header($self->hub, $env, [$groups, \%option], owner => $owner, @limits, @passport);
+        $self->{_ticket}->header($self->hub, $env, [$groups, \%option], owner => $owner, @passport);
     return;
 }
 
@@ -164,9 +164,8 @@ sub _asked_response {
     my ($places, @limits) = $self->_reserve($env, $groups);
     return $places if ref $places eq 'ARRAY';
     $response = _with_places($response, $env, $places) if @limits;
-    $env->{$ACCESS}{counted_by} = [map { $_->[1] } @limits];
-    $self->_add_ticket($env, $groups, $headers, $owner[1], map { (limit => $_->[1], $_->[0]{most}) } @limits)
-        if $self->{_ticket};
+    $env->{$ACCESS}{counted_by} = [map { [$_->[1], $_->[0]{most}] } @limits];
+    $self->_add_ticket($env, $groups, $headers, $owner[1]) if $self->{_ticket};
     return $response;
 }
 

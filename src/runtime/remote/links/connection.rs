@@ -307,7 +307,7 @@ pub(crate) enum LinkCommand {
         connection: Arc<Connection>,
         request: u64,
         stream: StreamId,
-        subscription: SubscribeRequest,
+        subscription: Box<SubscribeRequest>,
         holds: bool,
         /// The time until which the stream may wait for the hub process.
         until: Instant,

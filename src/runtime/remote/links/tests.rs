@@ -186,7 +186,14 @@ impl Scene {
         let topics = vec![Topic::Channel(channel.as_bytes().into())];
         let subscription = SubscribeRequest { topics, ..Default::default() };
         let connection = Arc::clone(connection);
-        self.handle.send_link(LinkCommand::Subscribe { connection, request, stream, subscription, holds, until });
+        self.handle.send_link(LinkCommand::Subscribe {
+            connection,
+            request,
+            stream,
+            subscription: subscription.into(),
+            holds,
+            until,
+        });
         request
     }
 
