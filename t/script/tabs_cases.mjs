@@ -395,6 +395,32 @@ const CASES = {
     return pages.map(({hub}) => [hub.state('c').size, 21]);
   },
 
+  async 'tabs with the same text share a stream, and others do not'(hasWorker) {
+    const {server, open, pass} = begin({hasWorker});
+    for (const body of ['a', 'a', 'b', new Blob(['a']), new Blob(['a'])]) open({method: 'POST', body, share: true});
+    await pass(10);
+    return [[server.streams.size, 4]];
+  },
+
+  async 'the number of members is unknown after a gap in which all have left'(hasWorker) {
+    const {server, browser, open, pass, publish} = begin({hasState: true, kept: 2, hasWorker});
+    const page = open(), counts = [];
+    await pass(5);
+    const members = page.hub.members('c');
+    members.addEventListener('count', () => counts.push(members.count ?? 'unknown'));
+    publish(1, {key: null, count: 3});
+    await pass(5);
+    browser.isAway = true;
+    for (const stream of server.streams) stream.cut();
+    publish(1, {key: null, count: 0, isForgotten: true});
+    publish(5);
+    browser.isAway = false;
+    await pass(60);
+    publish(1, {key: null, count: 2});
+    await pass(5);
+    return [[counts, [3, 'unknown', 2]]];
+  },
+
   // A stream begins with the state for the new page. Its events are not all that followed the last one of the page before.
   async 'a proxy loses comments, and a page is restored after a new one'(hasWorker) {
     const {server, browser, open, pass, publish} = begin({hasState: true, hasWorker});

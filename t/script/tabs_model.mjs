@@ -114,8 +114,9 @@ class Server {
   }
 
   // idOf returns the line with the id of another server. A name is an id of the application, behind which the hub sends its own.
-  text({seq, key, isForgotten, name}, user) {
+  text({seq, key, isForgotten, name, count}, user) {
     const id = this.id(seq);
+    if (count !== undefined) return `event: count\ndata: ${count}\nid: ${id}\n\n`;
     if (this.idOf) return `data: ${seq}\n${this.idOf(seq)}\n`;
     if (name) return `data: ${user}\nid: ${name}\n\nid: ${id}\n\n`;
     if (!this.hasIds) return `data: ${JSON.stringify({id, key, user})}\n\n`;

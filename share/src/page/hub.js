@@ -13,7 +13,7 @@
 // A tab asks when it has a new link, when its page is shown, and every 35 s. No message within LOOK_EVERY: it has a new link,
 // of the next term; after three times by the next transport.
 
-import { CONNECTING, OPEN, CLOSED, FINISHED, LOOK_EVERY, MAX_DELAY, NAME } from '../messages.js';
+import { CONNECTING, OPEN, CLOSED, FINISHED, LOOK_EVERY, MAX_DELAY, NAME, newId } from '../messages.js';
 import { Replica } from '../replica.js';
 import { isRepeatable } from '../request.js';
 import { linkToElectedTab, linkToOwnStream, linkToWorker } from './links.js';
@@ -71,7 +71,9 @@ export class Hub extends EventTarget {
     if (headers && typeof headers !== 'function') headers = [...new Headers(headers)];
     share ??= method === 'GET' && !headers && !lastEventId;
     const request = { url: href, origin, method, withCredentials: this.withCredentials, gap, position, start, history: share ? history : 0, state, key, keepalive };
-    Object.assign(this, { key: JSON.stringify([scope, request]), request: { ...request, headers, body, reason: '' }, script: worker });
+    // Another request has another stream. Only texts can be compared.
+    const content = typeof body === 'string' ? body : body && newId();
+    Object.assign(this, { key: JSON.stringify([scope, request, content]), request: { ...request, headers, body, reason: '' }, script: worker });
     if (share) assertCloneable(this.request);
     try {                                 // a page may have no storage, and nothing there
       const [reason, until] = localStorage[NAME + origin].split(' ');

@@ -4,6 +4,7 @@ import { SHOW } from './warnings.js';
 export class LiveMap extends Map {
   #target = new EventTarget();
   #stale = new Set();                     // keys of before a gap
+  #hasStaleCount;
   #channel;
   #isMembers;
   #keyField;
@@ -41,8 +42,7 @@ export class LiveMap extends Map {
     // No change of a key: the number of members, or an event that the application has retained without one.
     if (key === null) {
       if (!this.#isMembers || type !== 'count') return;
-      this.count = value;
-      return this.#target.dispatchEvent(new Event('count'));
+      return this.#setCount(value);
     }
     this.#hasKeys ||= isGone !== true;
     this.#stale.delete(key);
@@ -67,6 +67,7 @@ export class LiveMap extends Map {
 
   begin(isComplete) {
     this.#stale = new Set(this.keys());
+    this.#hasStaleCount = true;
     this.#lacksKeys = false;
     if (!isComplete) this.complete();
   }
@@ -75,6 +76,14 @@ export class LiveMap extends Map {
     if (this.#lacksKeys) this.#warnKey(`no event of the state has the key ${this.#keyField}`);
     for (const key of this.#stale) this.#put(key);
     this.#stale.clear();
+    if (this.#hasStaleCount) this.#setCount();
+  }
+
+  #setCount(count) {
+    this.#hasStaleCount = false;
+    if (this.count === count) return;
+    this.count = count;
+    this.#target.dispatchEvent(new Event('count'));
   }
 
   // A key moves to the end: all tabs have the same order, that of the events.
