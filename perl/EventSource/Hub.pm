@@ -228,9 +228,13 @@ sub _access {
     my $asked_at = $SETTINGS->whole_number(asked_at => $option{asked_at}, from => 0, to => $MAX_CLOCK);
     $asked_at = $self->clock if !defined $asked_at;
     my $labels = $SUBSCRIPTION->labels($option{label});
-    my @limits = @{$option{counted_by} || []};    # each is a label, and the number of its streams
+    my @limits = @{$option{counted_by} || []};            # each is a label, and the number of its streams
     push @$labels, map { $_->[0] } @limits;
-    return ((map { (label => $_) } @$labels), (map { (limit => @$_) } @limits), max_age => $max_age || undef, asked_at => $asked_at);
+    return (
+        (map { (label => $_) } @$labels), (map { (limit => @$_) } @limits),
+        max_age  => $max_age || undef,
+        asked_at => $asked_at
+    );
 }
 
 # A later subscription begins with new events.

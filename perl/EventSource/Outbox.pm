@@ -82,8 +82,8 @@ sub forget {
     return $self->publish($handle, $channel, EventSource::XS::Hub::Calls->forgetting($key, $event), @options);
 }
 
-# Calls code with the table, in the database of the application's handle. The command calls this, too. The third argument is true
-# if the code only reads.
+# Calls code with the table, in the database of the application's handle. The command calls this, too. The third argument is
+# true if the code only reads.
 sub look {
     my ($self, $handle, $code, $reads) = @_;
     my ($dbh, $class) = _dbh_of($handle);

@@ -1,5 +1,5 @@
-# Rows that are longer than any event, which somebody has written without the checks of the table: a follower does not read them,
-# names them, and publishes the rows behind them. t/outbox/handles.t has what is read in each database.
+# Rows that are longer than any event, which somebody has written without the checks of the table: a follower does not read
+# them, names them, and publishes the rows behind them. t/outbox/handles.t has what is read in each database.
 
 use lib 't/lib';
 use Testing qw(Database::SQLite);

@@ -120,8 +120,7 @@ sub _add_ticket {
     my %option = ($self->_stream_options, %{$env->{$ACCESS}});
     delete $option{poll};    # it is of this request
     my @passport = $self->{_ticket}->passport($self->hub, $env, $self->_beginning($env, $headers));
-    push @$headers,
-        $self->{_ticket}->header($self->hub, $env, [$groups, \%option], owner => $owner, @passport);
+    push @$headers, $self->{_ticket}->header($self->hub, $env, [$groups, \%option], owner => $owner, @passport);
     return;
 }
 

@@ -45,9 +45,9 @@ my %ATTRIBUTES = (
 my @TEXTS = qw(channel event_key event event_id data json comment once);
 my ($WAITS, $PUBLISHED, $DEAD) = (0, 1, 2);
 
-# What is read has a bound. A batch is one answer of the database, in memory. The texts of a longer row are not read: a hub takes
-# no message above 16 MiB, which may have one byte where the text has two (CR LF). Names are read up to a byte more than the
-# bound, which is above that of each name.
+# What is read has a bound. A batch is one answer of the database, in memory. The texts of a longer row are not read: a hub
+# takes no message above 16 MiB, which may have one byte where the text has two (CR LF). Names are read up to a byte more than
+# the bound, which is above that of each name.
 my $FEW_ROWS        = 16;         # whose sizes are asked at first: a database may read a text to know its size
 my $MAX_BATCH_BYTES = 16 << 20;
 my $MAX_ROW_BYTES   = 33 << 20;
@@ -144,8 +144,8 @@ sub lend {
     return $code->();
 }
 
-# Calls code that reads. A handle that does not commit each statement begins a transaction with the first one, which would go on:
-# others would wait for its locks, or the next answer be as old as this one. It is ended, but no transaction of the application.
+# Calls code that reads. A handle that does not commit each statement begins a transaction with the first one. If it stayed open,
+# others would wait for its locks, or the next answer would be as old as this one. A transaction of the application stays.
 sub read_apart {
     my ($class, $dbh, $code) = @_;
     return $code->() if $class->commits_each($dbh) || $dbh->{BegunWork} || $class->has_transaction($dbh);
