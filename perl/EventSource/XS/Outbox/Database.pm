@@ -144,8 +144,9 @@ sub lend {
     return $code->();
 }
 
-# Calls code that reads. A handle that does not commit each statement begins a transaction with the first one. If it stayed open,
-# others would wait for its locks, or the next answer would be as old as this one. A transaction of the application stays.
+# Calls code that reads. A handle that does not commit each statement begins a transaction with the first one. If it stayed
+# open, others would wait for its locks, or the next answer would be as old as this one. A transaction of the application
+# stays.
 sub read_apart {
     my ($class, $dbh, $code) = @_;
     return $code->() if $class->commits_each($dbh) || $dbh->{BegunWork} || $class->has_transaction($dbh);
