@@ -138,12 +138,12 @@ impl CurrentHub {
         if !keeps_history {
             return;
         }
-        if let Source::Own(own) = &hub.source {
-            own.hand_over(file);
-        }
-        if let Source::Stored(stored) = &hub.source {
-            if let Some(machine) = stored.machine() {
-                file.add(&Handover::Machine(hand_over_machine(&machine, file.at).into()));
+        match &hub.source {
+            Source::Own(own) => own.hand_over(file),
+            Source::Stored(stored) => {
+                if let Some(machine) = stored.machine() {
+                    file.add(&Handover::Machine(hand_over_machine(&machine, file.at).into()));
+                }
             }
         }
         let (at, members) = (file.at, &hub.sequence().members);

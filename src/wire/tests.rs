@@ -82,7 +82,10 @@ random! {
     Box<[u8]>: |rng| (0..rng.usize(..40)).map(|_| rng.u8(..)).collect();
     Arc<[u8]>: |rng| Box::<[u8]>::random(rng).into();
     Name: |rng| Self::new(&format!("a{}", text_of(rng, 0..64, |rng| rng.alphanumeric()))).expect("a name");
-    Access: |rng| Self { labels: labels(rng), limits: Random::random(rng), max_age: Random::random(rng), asked_at: rng.u64(..), poll: Random::random(rng) };
+    Access: |rng| {
+        let (labels, limits, max_age) = (labels(rng), Random::random(rng), Random::random(rng));
+        Self { labels, limits, max_age, asked_at: rng.u64(..), poll: Random::random(rng) }
+    };
     EndRequest: |rng| Self { labels: labels(rng), topics: Random::random(rng), finishes: rng.bool() };
     Body: |rng| decode(&encode(&((rng.u32(..), rng.u32(..)), rng.bool()))).expect("a body");
     FirstBlock: |rng| {

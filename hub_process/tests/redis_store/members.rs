@@ -333,7 +333,6 @@ fn a_member_leaves_at_once_though_it_was_not_announced_since_several_upgrades_an
         machine.here("new"); // it has a lifetime, and becomes a former name
         if at == 1 {
             proxy.cut();
-            machine.announced = 0;
             eventually("an announcement", || {
                 machine.node.pump();
                 machine.node.announcements > 1

@@ -262,10 +262,10 @@ impl Members {
         }
     }
 
-    /// Called when the store has reported its history: the members of this machine linger, whose streams were those of a
-    /// process, or of a hub, before this one: for `least` at least, or for `rest` at most if they have lingered there. A shared
-    /// store does not say which of its members were on this machine, so those that have a `rest` linger, too. The store has
-    /// them under a former name, and they leave as members of this machine do.
+    /// Called when the store has reported its history. A process or a hub before this one had the streams of this machine's
+    /// members, so the members linger. A member that lingered before stays for its `rest` at most, and any other one stays for
+    /// `least` at least. A shared store does not say which members were on this machine, so members with a `rest` linger, too.
+    /// The store has them under a former name.
     pub fn resume(&mut self, rest: impl Fn(&MemberKey) -> Option<Duration>, least: Duration, now: Instant) {
         let of_before = self.lists.slots().filter_map(|(at, member)| {
             let rest = rest(&key_of(member));

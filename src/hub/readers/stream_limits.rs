@@ -68,7 +68,9 @@ impl Reservations {
     fn take(&mut self, label: &[u8], asked_at: u64) -> bool {
         let reserved = some_or!(self.by_label.get_mut(label), return false);
         let at = reserved.iter().position(|(_, of)| *of == asked_at);
-        at.into_iter().for_each(|at| _ = reserved.remove(at));
+        if let Some(at) = at {
+            reserved.remove(at);
+        }
         if reserved.is_empty() {
             self.by_label.remove(label);
         }
@@ -94,7 +96,7 @@ impl Hub {
     /// if there is no place left. If no stream may have the label, the place of this one is given back.
     pub fn reserve(&mut self, label: &[u8], most: usize, asked_at: u64, now: Instant) -> bool {
         if most == 0 {
-            let _ = self.readers.reservations.take(label, asked_at);
+            self.readers.reservations.take(label, asked_at);
             return false;
         }
         let is_granted = self.readers.reserve(label, most, asked_at, now);
@@ -123,7 +125,9 @@ impl Readers {
         let (limits, asked_at) = (&ticket.request.access.limits, ticket.asked_at());
         let granted = limits.iter().take_while(|limit| self.reserve(&limit.label, limit.most(), asked_at, now)).count();
         if granted < limits.len() {
-            limits[..granted].iter().for_each(|limit| _ = self.reservations.take(&limit.label, asked_at));
+            for limit in &limits[..granted] {
+                self.reservations.take(&limit.label, asked_at);
+            }
         }
         granted == limits.len()
     }
