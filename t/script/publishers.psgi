@@ -1,5 +1,5 @@
 # Two hubs, one that shows the channel and the key of its events: /HUB/ps is where visitors publish, /HUB/events the stream,
-# whose handler pushes what a visitor has written (push=...), and /asked says how many streams were asked for.
+# whose handler pushes what a visitor has written (push=..., by an event of the type event=...), and /asked says how many streams were asked for.
 
 use Testing::Application qw(answer);
 use EventSource::Hub;
@@ -23,7 +23,8 @@ sub mounts {
     mount "/$name/pushed" => Plack::App::EventSource->new(
         handler_cb => sub {
             my ($conn, $env) = @_;
-            $conn->push(Plack::Request->new($env)->query_parameters->{push});
+            my $query = Plack::Request->new($env)->query_parameters;
+            $conn->push({event => $query->{event}, data => $query->{push}});
             $hub->subscribe($conn, 'room', {start => 'state'});
         }
     )->to_app;

@@ -112,7 +112,7 @@ export class Hub extends EventTarget {
     let map = this.#maps.get(name);
     if (!map) {
       this.#maps.set(name, map = new LiveMap(this.ready, channel, isMembers, this.request.key, this.#warnings));
-      for (const entry of this.#replica.state) map.take(entry);
+      for (const entry of this.#replica.state) this.#place(map, entry);
     }
     return map;
   }
@@ -208,11 +208,13 @@ export class Hub extends EventTarget {
     const maps = [...this.#maps.values()];
     if (type === gap) for (const map of maps) map.begin(this.#replica.isComplete);
     this.#replica.add(entry);
-    // The hub says it at the beginning, but an application may push events before that.
-    this.#isShown ||= entry.isShown !== undefined;
+    if (entry.isShown !== undefined && !this.#isShown) {
+      this.#isShown = true;
+      for (const map of maps) map.begin();
+    }
     const isDoubtful = !this.#isShown && this.#replica.isEvent(entry) && (entry.inState || this.#replica.isComplete);
     for (const map of maps) {
-      map.take(entry);
+      this.#place(map, entry);
       if (isDoubtful) map.doubt(entry);
     }
     this.lastEventId = id;
@@ -225,6 +227,11 @@ export class Hub extends EventTarget {
     if (event) this.dispatchEvent(event);
     this.#reader?.(event);
     if (id === FINISHED) this.close();
+  }
+
+  // A hub says at the beginning that it shows channels, but an application may push events before that, of which no map has any.
+  #place(map, entry) {
+    if (!this.#isShown || entry.isShown) map.take(entry);
   }
 
   // Why the stream polls is remembered for other pages, and for the next tab that reads the stream.
