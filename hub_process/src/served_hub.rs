@@ -240,7 +240,18 @@ impl ServedHub {
     fn of(source: Source, place: &Place, settings: HubSettings, claimed: NamedSettings) -> Self {
         let has_before = matches!(source, Source::Own(_)) && place.seen().exists();
         let before = has_before.then(|| LastDelivered::open(&place.seen()));
-        Self { settings, claimed, source, is_draining: false, before }
+        let mut hub = Self { settings, claimed, source, is_draining: false, before };
+        hub.note_form();
+        hub
+    }
+
+    /// Lets numbers of members have the form of all events.
+    fn note_form(&mut self) {
+        let shows_channels = self.settings.shows_channels();
+        match &mut self.source {
+            Source::Own(own) => own.sequence.members.shows_channels = shows_channels,
+            Source::Stored(stored) => stored.show_channels(shows_channels),
+        }
     }
 
     /// Returns the hub in the reactor; nothing while its store has not begun.
@@ -376,6 +387,7 @@ impl ServedHub {
                 Source::Stored(stored) => stored.adopt(own),
             }
         }
+        self.note_form();
         true
     }
 

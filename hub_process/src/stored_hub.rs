@@ -151,6 +151,11 @@ impl StoredHub {
         StoreStatus { kind, place, epoch_changes, ..status }
     }
 
+    /// Says whether the data of events names their channel.
+    pub fn show_channels(&mut self, shows: bool) {
+        self.sequencer.sequence.members.shows_channels = shows;
+    }
+
     /// Takes over the settings that may change.
     pub fn adopt(&mut self, settings: &HubSettings) {
         let Sequencer { settings: before, sequence, hub, store, .. } = &mut self.sequencer;

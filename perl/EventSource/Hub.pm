@@ -606,6 +606,7 @@ the structure of C<json>. An event without either is published as it is.
     {"channel":"stock","data":{"left":3},"key":"item/7"}          publish with retain (key "" for none), join, update
     {"channel":"stock","forget":true,"key":"item/7"}              forget, with data only if it is given
     {"channel":"room/7/people","data":{"id":"ann"},"forget":true,"key":"ann"}  leave
+    {"channel":"hall","data":4711,"key":null}                     count (EventSource::Presence, "LARGE ROOMS")
 
 All publishers of a named hub name it alike: events of others are C<refused>.
 

@@ -4,7 +4,7 @@
 //! of those that must stay on one line ([`EventName`], [`EventId`], [`Retry`]) cannot be constructed from text that
 //! would break out of it. [`encode()`] writes a block of fields with its closing blank line. [`Framing`] says how such
 //! a block is framed in a response; [`Shared`] is a block that many streams send, [`Unsequenced`] one without its id, [`Form`]
-//! many of these.
+//! many of these. [`json_string`] writes text as JSON.
 //!
 //! The grammar is that of WHATWG HTML 9.2.5, the meaning of each field that of 9.2.6.
 
@@ -13,6 +13,7 @@
 mod byte_mask;
 mod encode;
 mod field;
+mod json;
 #[cfg(test)]
 mod naive;
 mod unsequenced;
@@ -21,4 +22,5 @@ pub use encode::{
     encode, encode_to_vec, has_id_line, retry_line, size_bound, Block, Framing, LineEnd, Shared, BLANK_SIZE_BOUND,
 };
 pub use field::{EventId, EventName, Field, FieldError, FieldName, Retry, Text, Why};
+pub use json::{json_string, push_json};
 pub use unsequenced::{Form, Unsequenced};

@@ -79,6 +79,8 @@ pub struct Members {
     away: AwayStreams,
     refused: u64,
     order: OrderOf,
+    /// True if the data of events names their channel: that of a number has to.
+    pub shows_channels: bool,
 }
 
 /// Decides whether an event can be retained.
@@ -135,7 +137,10 @@ impl Members {
             _ if !*is_counted => {
                 (room.fits)(&Announcement::of_member(channel, id, false, Statement::Here, join.clone())).is_ok()
             }
-            OrderOf::Hub => self.counts.has(channel) || (room.fits)(&Announcement::of_count(channel, 1)).is_ok(),
+            OrderOf::Hub => {
+                self.counts.has(channel)
+                    || (room.fits)(&Announcement::of_count(channel, 1, self.shows_channels)).is_ok()
+            }
             _ => true, // the number that follows is retained, not the event
         };
         match self.lists.count(channel) < room.most && has_room() {
@@ -389,7 +394,7 @@ impl Members {
 
     /// Publishes the number of a channel's members if it is time.
     fn recount(&mut self, channel: &Arc<[u8]>, now: Instant, out: &mut Vec<Announcement>) {
-        let Self { lists, counts, order, .. } = self;
+        let Self { lists, counts, order, shows_channels, .. } = self;
         let publisher = if *order == OrderOf::Hub { Publisher::Hub } else { Publisher::Store };
         let all = lists.count(channel);
         let number = || match publisher {
@@ -397,6 +402,6 @@ impl Members {
             Publisher::Store => lists.of_channel(channel).filter(|member| member.is_stored()).count(), // as on all machines
         };
         let number = counts.take_number(channel, all == 0, number, publisher, now);
-        out.extend(number.map(|number| Announcement::of_count(channel, number)));
+        out.extend(number.map(|number| Announcement::of_count(channel, number, *shows_channels)));
     }
 }

@@ -1,6 +1,6 @@
 //! Keeps what an application says of who is behind a stream, and what it wants to be published when the stream is gone.
 
-use crate::event::{EventName, Field, Text, Unsequenced};
+use crate::event::{json_string, EventName, Field, Text, Unsequenced};
 use crate::log::Retain;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,9 @@ const COUNTED: u8 = 0xFF;
 /// The key of the event with the number of members. No event of an application has it, as no key in UTF-8 does, and it has no
 /// name for clients: such an event and one that the application retains without a key do not replace each other.
 pub const COUNT_KEY: &[u8] = &[0xFF];
+
+/// Ends the data of that event if it shows the channel.
+const AFTER_COUNT: &str = ",\"key\":null}";
 
 /// Returns the channel in which a store keeps members of a channel.
 pub(super) fn kept_channel(channel: &[u8], is_counted: bool) -> Box<[u8]> {
@@ -159,9 +162,14 @@ impl Announcement {
         Self { channel: kept_channel(channel, is_counted), key: id.into(), retain, event, statement }
     }
 
-    /// The number of a channel's members. Nothing is retained of nobody.
-    pub(super) fn of_count(channel: &[u8], number: usize) -> Self {
-        let text = number.to_string();
+    /// The number of a channel's members. Nothing is retained of nobody. If `shows_channel`, its data names the channel, and no
+    /// key, which each event of an application has there.
+    pub(super) fn of_count(channel: &[u8], number: usize, shows_channel: bool) -> Self {
+        let name = || json_string(&String::from_utf8_lossy(channel));
+        let text = match shows_channel {
+            true => format!("{{\"channel\":{},\"data\":{number}{AFTER_COUNT}", name()),
+            false => number.to_string(),
+        };
         let name = EventName::new(Text::from(COUNT_EVENT)).ok().map(Field::Event);
         let event = Unsequenced::of(name.into_iter().chain([Field::Data(Text::from(&*text))]));
         let retain = if number == 0 { Retain::Forget } else { Retain::Newest };
@@ -175,7 +183,11 @@ pub fn number_of_members<'a>(fields: impl Iterator<Item = Field<'a>>) -> Option<
     for field in fields {
         match field {
             Field::Event(name) => is_number = name.text().bytes() == COUNT_EVENT.as_bytes(),
-            Field::Data(text) => number = std::str::from_utf8(text.bytes()).ok()?.parse().ok(),
+            Field::Data(text) => {
+                let text = std::str::from_utf8(text.bytes()).ok()?;
+                let shown = text.strip_suffix(AFTER_COUNT).and_then(|text| text.rsplit(':').next());
+                number = shown.unwrap_or(text).parse().ok();
+            }
             _ => {}
         }
     }
@@ -188,11 +200,12 @@ mod tests {
 
     #[test]
     fn the_number_of_members_is_read_as_it_was_announced() {
-        for number in [0, 1, 4711] {
-            let Announcement { event, key, .. } = Announcement::of_count(b"room", number);
-            let data = number.to_string();
+        for (number, shows_channel, data) in
+            [(0, false, "0"), (4711, false, "4711"), (1, true, r#"{"channel":"a \"b\"","data":1,"key":null}"#)]
+        {
+            let Announcement { event, key, .. } = Announcement::of_count(b"a \"b\"", number, shows_channel);
             let name = EventName::new(Text::from("count")).expect("a name");
-            let fields = [Field::Event(name), Field::Data(Text::from(&*data))];
+            let fields = [Field::Event(name), Field::Data(Text::from(data))];
             assert_eq!((&event, &*key), (&Unsequenced::of(fields.iter().copied()), COUNT_KEY));
             assert_eq!(number_of_members(fields.iter().copied()), Some(number));
             assert_eq!(number_of_members(fields[1..].iter().copied()), None, "an event of another type");

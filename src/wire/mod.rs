@@ -83,4 +83,4 @@ pub use handover::{HandedDeadMachine, HandedMachine, HandedPeer, HandedProcess, 
 pub use request::{FieldList, Fields, Open, Request, LOG_LEASE, MAX_LEASE_NAME_BYTES, MAX_TOPICS};
 pub use response::{Response, StreamProgress};
 pub use settings::{HubSettings, NamedSettings};
-pub use show_channel::{push_json, ShowChannel};
+pub use show_channel::ShowChannel;

@@ -1,7 +1,7 @@
 //! The form in which events include the name of their channel. Their publishers give it to them, before the hub checks them.
 
 use super::request::FieldList;
-use crate::event::{EventName, Field, Text};
+use crate::event::{json_string, EventName, Field, Text};
 use crate::hub::{Publication, Retain};
 use crate::Failure;
 
@@ -55,26 +55,5 @@ impl Publication<'_, FieldList> {
         ];
         let members = members.into_iter().filter_map(|(name, value)| Some(format!("\"{name}\":{}", value?)));
         format!("{{{}}}", members.collect::<Vec<_>>().join(","))
-    }
-}
-
-/// Returns a text as a string of JSON (RFC 8259).
-fn json_string(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    text.chars().for_each(|character| push_json(&mut out, character));
-    out.push('"');
-    out
-}
-
-/// Appends a character as it stands in a string of JSON.
-pub fn push_json(out: &mut String, character: char) {
-    match character {
-        '"' | '\\' => out.extend(['\\', character]),
-        '\n' => out.push_str("\\n"),
-        '\r' => out.push_str("\\r"),
-        '\t' => out.push_str("\\t"),
-        character if character.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(character))),
-        _ => out.push(character),
     }
 }

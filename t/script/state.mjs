@@ -83,6 +83,10 @@ async function follow({url, options, only, names: [stock, people] = []}) {
   const told = [];
   for (const type of ['change', 'count']) hall.addEventListener(type, event => told.push([type, event.key, hall.count]));
   await until(() => told.length);
+  const lobby = people && counted.members('lobby');
+  const others = people ? ['bob', 'cleo'].map(id => connect(`${url}/lobby?member=${id}`, options)) : [];
+  await until(() => !lobby || lobby.count === 2);
+  others.forEach(other => other.close());
   counted.close();
   const said = lines.filter(line => line.startsWith(`${url}/`));
   return {steps, late, told, said, closed: await never.state(stock).ready.then(() => 'kept', () => 'rejected')};

@@ -75,7 +75,8 @@ for my $name (qw(shown plain)) {
         cmp_ok $gap->{least}, '>=', 2, 'after a gap the map keeps what it has until the state is complete';
         is_deeply [grep { $_->[0] eq 'c' } @{$gap->{changes}}], [['c', undef, 3]], 'a key that is gone is removed then';
         is_deeply $seen->{said},                                [],                'the console has no line';
-        is_deeply $seen->{told}, [['count', undef, 1]], 'the number of members is an event of its own, not a change';
+        is_deeply $seen->{told}, [['count', undef, 1]],
+            "the number of members is an event of its own, not a change, and of its own channel alone";
         is $seen->{late},   'kept',     'ready stays resolved when the stream is closed';
         is $seen->{closed}, 'rejected', 'it is rejected if the stream was closed before';
     };

@@ -9,9 +9,9 @@
 
 mod kept_lines;
 
+use eventsource_xs::event::push_json;
 use eventsource_xs::per_process;
 use eventsource_xs::remote::calls::standard_error;
-use eventsource_xs::wire::push_json;
 use kept_lines::{KeptLines, MOST_LINES};
 use std::collections::VecDeque;
 use std::fmt::Write as _;

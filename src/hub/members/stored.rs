@@ -252,8 +252,8 @@ impl Members {
     /// Begins with another history of the store, whose entries say which members that has. Streams have ended, and the
     /// members of this machine stay.
     pub fn restart(&mut self) {
-        let Self { lists, pending, refused, order, .. } = std::mem::take(self);
-        (self.pending, self.refused, self.order) = (pending, refused, order);
+        let Self { lists, pending, refused, order, shows_channels, .. } = std::mem::take(self);
+        (self.pending, self.refused, self.order, self.shows_channels) = (pending, refused, order, shows_channels);
         self.pending.values_mut().for_each(Pending::forget_stored);
         for member in lists.all().filter(|member| member.is_own) {
             let mut member = member.clone();

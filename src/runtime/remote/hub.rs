@@ -180,7 +180,8 @@ impl LocalHub {
             Some(index) => index,
             None if spawned::is_spawned() => return Err(Failure::new(ErrorCode::State, None, SPAWNED)),
             None => {
-                let own = OwnHub::create(process.reactor_or_start()?, self.settings.hub.clone())?;
+                let mut own = OwnHub::create(process.reactor_or_start()?, self.settings.hub.clone())?;
+                own.sequence.members.shows_channels = self.settings.shows_channels();
                 process.registrations.insert(self.key, own)
             }
         };
