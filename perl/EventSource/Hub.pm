@@ -749,6 +749,7 @@ may still read misses nothing.
 
 A client that polls is told so within 15 seconds, too, when it comes with its next poll. A page that polls after a new login
 within this time, from the L</last_id> at which the poll before ended, is taken for that client: it has to be loaded again.
+A hub process that ends, other than for an upgrade, forgets who polls: C<channels> decides then.
 
 =back
 
