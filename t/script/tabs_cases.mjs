@@ -444,6 +444,28 @@ const CASES = {
     ];
   },
 
+  // No stream is seen to flow for two seconds. The hub has what the page lacks.
+  async 'a page is restored beside a stream that ends each two seconds'(hasWorker) {
+    const {server, browser, open, pass, publish} = begin({hasWorker, retry: 1000});
+    const early = open({history: 500}), other = open({history: 500});
+    await pass(10);
+    publish(3);
+    await pass(5);
+    browser.freeze(early);
+    publish(20);
+    await pass(5);
+    browser.thaw(early);
+    for (let count = 0; count < 30; count++) {
+      await pass(2);
+      for (const stream of server.streams) stream.finish();
+    }
+    return [
+      [server.requests < 70 || server.requests, true],
+      [early.received, ids(1, 23)],
+      [other.received, ids(1, 23)],
+    ];
+  },
+
   // The proxy refuses streams. Bytes come all the time.
   async 'a poll whose state takes a minute'(hasWorker) {
     const {browser, open, pass, publish} = begin({hasState: true, kept: 5, hasWorker, polls: true, keepalive: 15});

@@ -30,6 +30,7 @@ const OWNER = 'EventSource-Owner';        // the header that says whose stream i
 
 export class Reader {
   phase = 'idle';
+  ends = 0;                               // of whole streams
   silences = 0;                           // streams in a row that were silent for too long
   asked;                                  // when the last request was made
   keepalive;                              // s, as the stream said last
@@ -44,7 +45,7 @@ export class Reader {
   #heard;                                 // when bytes came last, or were asked for
   #isTaking;                              // the events are being taken: no more is read until then
   #age;                                   // ms after the head, of the last bytes
-  #isPart;                                // these ended within a line
+  #rest;                                  // of a line in which these ended
   #renewed = -Infinity;                   // when somebody asked for another response
 
   // on.events(events) may return a promise: no more is read until then. on.state(readyState, status).
@@ -66,9 +67,9 @@ export class Reader {
   // event that was sent comes late.
   get flow() {
     if (this.#way.isPolling) return 'polling';
-    if (this.#age >= 0 && (!this.keepalive || this.#age >= FLOWS_AFTER && !this.#isPart)) return 'flowing';
-    if (this.silence > (this.#isPart ? MUTE_AFTER_PART : MUTE_FOR)) return 'mute';
-    return this.#isPart ? 'part' : 'unknown';
+    if (this.#age >= 0 && (!this.keepalive || this.#age >= FLOWS_AFTER && !this.#rest)) return 'flowing';
+    if (this.silence > (this.#rest ? MUTE_AFTER_PART : MUTE_FOR)) return 'mute';
+    return this.#rest ? 'part' : 'unknown';
   }
 
   close() {
@@ -159,7 +160,7 @@ export class Reader {
     const end = { status: 0, seconds: 0 };
     let began;
     this.asked = this.#heard = now();
-    this.#age = this.#isPart = undefined;
+    this.#age = this.#rest = undefined;
     this.#abort = new AbortController();
     const { signal } = this.#abort;
     this.phase = 'asking';
@@ -170,6 +171,7 @@ export class Reader {
         began = now();
         await this.#follow(response.body, began);
         end.status = undefined;
+        this.ends++;
       } else {
         end.status = response.status;
         end.seconds = secondsOf(response.headers);
@@ -218,7 +220,7 @@ export class Reader {
       this.#retry = parser.retry ?? this.#retry;
       this.keepalive = parser.keepalive ?? this.keepalive;
       this.#age = now() - began;
-      this.#isPart = !!parser.rest;
+      this.#rest = parser.rest;
       if (/flowing|polling/.test(this.flow)) this.silences = 0;
       if (events.some(({ type }) => type)) this.#attempt = 0;
       if (!events.length) continue;

@@ -45,7 +45,8 @@ export class SharedStream {
 
   // A new tab waits for an open stream: whether it may read what the others have been sent, the server says, unless the tab
   // came before the request. One whose last id is not known waits, too: the stream may come to it, until it has been flowing,
-  // or polls, for two seconds, and its state is complete: otherwise tabs would yield to each other for ever.
+  // or polls, for two seconds, or its server has ended three, and its state is complete: otherwise tabs would yield to each other
+  // for ever.
   onTabMessage(message, from, isLate) {
     const { last, tag, call } = message;
     if (call) {
@@ -77,14 +78,15 @@ export class SharedStream {
     if (isWaiting) return;
     this.#reader.wake();
     this.send(this.#state, from);
+    const enough = this.#reader.ends + 2;
     const look = wasReady => {
       if (this.#waiting.get(from) !== message) return;
       // The stream comes to a tab that is ahead of it, unless the hub leaves events out of a replay.
       const isAhead = message.line === replica.line && message.count > replica.count && now() - came < MAX_DELAY;
       // Positions alone would move the stream to and fro between tabs that lack nothing, but have begun apart.
       const isSettled = message.isSettled && this.#isQuiet;
-      const isReady = this.#state.readyState === OPEN && /flowing|polling/.test(this.#reader.flow)
-        && !(replica.inState && replica.isComplete === false);
+      const isReady = (replica.isComplete !== false || !replica.inState)
+        && (this.#reader.ends > enough || this.#state.readyState === OPEN && /flowing|polling/.test(this.#reader.flow));
       // A hub does not know an id that it has not given: it would answer with a gap, and the next tab would move the stream.
       const isOurs = last && last !== replica.last && [undefined, epochOf(last)].includes(message.epoch);
       const mayRestart = isOurs && (replica.hasPositions || came < this.#mayRestartUntil && !message.hasMoved);
