@@ -2,8 +2,12 @@
 
 use eventsource_xs::remote::calls::{connect_at_once, receive, send, Wait};
 use fastrand::Rng;
+use rustix::cmsg_space;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::net::{recvmsg, RecvAncillaryBuffer, RecvFlags};
 use std::collections::VecDeque;
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -15,7 +19,7 @@ const MOST: usize = 64 << 10;
 #[derive(Default)]
 struct Direction {
     bytes: VecDeque<u8>,
-    /// The descriptors beside the first of the bytes.
+    /// The descriptors beside the last of the bytes.
     descriptors: VecDeque<Option<OwnedFd>>,
     has_ended: bool,
 }
@@ -130,6 +134,33 @@ impl Wires {
     }
 }
 
+impl Direction {
+    /// Reads what has come, through the first byte that has a descriptor beside it. The kernel ends a read only after the
+    /// message of that byte, and does not tell where the message begins. So bytes are read one by one if a descriptor comes.
+    fn read(&mut self, from: &UnixStream) {
+        let mut room = [0; MOST];
+        let most = if has_descriptor(from) { 1 } else { MOST };
+        loop {
+            match receive(from.as_fd(), &mut room[..most], &mut self.descriptors, Wait::Never) {
+                Ok(0) | Err(_) => self.has_ended = true,
+                Ok(count) => self.bytes.extend(&room[..count]),
+            }
+            if most > 1 || self.has_ended || !self.descriptors.is_empty() {
+                return;
+            }
+        }
+    }
+}
+
+/// Returns true if a descriptor is beside any of the bytes that can be read.
+fn has_descriptor(from: &UnixStream) -> bool {
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(4))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let (mut room, flags) = ([0; MOST], RecvFlags::PEEK | RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC);
+    let peeked = recvmsg(from, &mut [IoSliceMut::new(&mut room)], &mut control, flags);
+    peeked.is_ok() && control.drain().next().is_some()
+}
+
 impl Wire {
     fn accept(&mut self) {
         let Ok((worker, _)) = self.listener.accept() else { return };
@@ -144,15 +175,7 @@ impl Wire {
         let way = &mut connection.directions[direction];
         let [from, to] = [&connection.ends[direction], &connection.ends[1 - direction]];
         if way.bytes.is_empty() && !way.has_ended {
-            let mut room = [0; MOST];
-            let mut sockets = VecDeque::new();
-            match receive(from.as_fd(), &mut room, &mut sockets, Wait::Never) {
-                Ok(0) | Err(_) => way.has_ended = true,
-                Ok(count) => {
-                    way.bytes.extend(&room[..count]);
-                    way.descriptors.extend(sockets);
-                }
-            }
+            way.read(from);
         }
         let most = match self.longest_piece {
             MOST if rng.u8(..4) == 0 => rng.usize(1..=way.bytes.len().max(1)),
@@ -161,13 +184,13 @@ impl Wire {
         let left = &mut self.left[direction];
         let count = way.bytes.len().min(most).min(left.unwrap_or(MOST));
         let piece: Vec<u8> = way.bytes.iter().copied().take(count).collect();
-        let socket = way.descriptors.pop_front().flatten();
+        let socket = if count == way.bytes.len() { way.descriptors.pop_front().flatten() } else { None };
         let mut passed = 0;
         if count > 0 {
             match send(to.as_fd(), &piece, socket.as_ref().map(AsFd::as_fd), Wait::Never) {
                 Ok(sent) => passed = sent,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    way.descriptors.push_front(socket);
+                    way.descriptors.extend(socket.map(Some));
                 }
                 Err(_) => (way.has_ended, passed) = (true, way.bytes.len()),
             }
@@ -186,5 +209,29 @@ impl Wire {
             self.connections.remove(at);
         }
         passed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_passes_beside_the_first_byte_of_its_message() {
+        let [(worker, from), (to, hub)] = [UnixStream::pair(), UnixStream::pair()].map(|pair| pair.expect("sockets"));
+        let folder = std::env::temp_dir().join(format!("wires-{}", std::process::id()));
+        let listener = UnixListener::bind(&folder).expect("a socket");
+        std::fs::remove_file(&folder).expect("its file");
+        let connection = Connection { ends: [from, to], directions: Default::default() };
+        let connections = vec![connection];
+        let mut wire = Wire { listener, hub: PathBuf::new(), connections, longest_piece: 4, left: [None; 2] };
+        send(worker.as_fd(), b"before", None, Wait::Never).expect("room");
+        send(worker.as_fd(), b"own", Some(worker.as_fd()), Wait::Never).expect("room");
+        let (mut came, mut descriptors) = (0, VecDeque::new());
+        while descriptors.is_empty() {
+            wire.pass(0, 0, &mut Rng::with_seed(1));
+            came += receive(hub.as_fd(), &mut [0; 64], &mut descriptors, Wait::Never).expect("bytes");
+        }
+        assert_eq!(came, "beforeo".len());
     }
 }
