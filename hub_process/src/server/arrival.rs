@@ -246,7 +246,7 @@ impl Server {
                 if let Some(age) = &mut subscription.access.max_age {
                     *age = age.saturating_sub(at.elapsed());
                 }
-                requests::subscribe_or_end(self, id, subscription, now)
+                requests::subscribe_or_end(self, Some(id), subscription, now)
             }
             Continues::Ending(StreamEnd { reason, is_by_application }, labels) => {
                 if let Some(hub) = self.current.handle().filter(|_| !labels.is_empty()) {

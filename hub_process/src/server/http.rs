@@ -185,14 +185,14 @@ impl Beginning {
         }
     }
 
-    /// Begins the stream. If it cannot begin, the client reconnects.
+    /// Begins the stream. If it cannot begin, it gives its places of limits back, and the client reconnects.
     fn begin(self, server: &mut Server, ticket: Ticket, socket: OwnedFd, now: Instant) {
         let open = Open::new(OWN.number, self.settings, &self.head);
-        let Ok(stream) = ServedStream::open(&open, &self.opening, Some(socket), OWN, usize::MAX) else { return };
-        let id = server.streams.insert(stream);
+        let stream = ServedStream::open(&open, &self.opening, Some(socket), OWN, usize::MAX);
+        let id = stream.ok().map(|stream| server.streams.insert(stream));
         let request = ticket.into_request(monotonic(), self.after.map(Into::into), self.retry, self.poll);
         requests::subscribe_or_end(server, id, request, now);
-        server.streams.release(id);
+        id.into_iter().for_each(|id| server.streams.release(id));
     }
 }
 

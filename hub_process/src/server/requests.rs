@@ -216,10 +216,15 @@ fn release(peer: &mut Peer, streams: &mut Streams, number: u64) -> Result<(), En
 }
 
 /// Subscribes a stream that no worker subscribes. If it cannot be, it ends, and its client reconnects. Returns false then.
-pub(super) fn subscribe_or_end(server: &mut Server, id: u64, subscription: SubscribeRequest, now: Instant) -> bool {
+pub(super) fn subscribe_or_end(
+    server: &mut Server,
+    id: Option<u64>,
+    subscription: SubscribeRequest,
+    now: Instant,
+) -> bool {
     let Server { current, operator, streams, .. } = server;
-    let subscribed = subscribe(current.hub.as_mut(), operator, streams, Some(id), subscription, now);
-    if let (Err(_), Some(stream)) = (&subscribed, streams.get_mut(id)) {
+    let subscribed = subscribe(current.hub.as_mut(), operator, streams, id, subscription, now);
+    if let (Err(_), Some(stream)) = (&subscribed, id.and_then(|id| streams.get_mut(id))) {
         stream.handle.end_with_retry();
     }
     subscribed == Ok(true)
