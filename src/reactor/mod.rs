@@ -292,6 +292,15 @@ impl<I: Io> Reactor<I> {
         }
     }
 
+    /// Gives each lagging stream a turn before a request to end streams. A stream that has just resumed is sent what was published
+    /// before.
+    fn flush_all_behind(&mut self, now: Instant) {
+        for _ in 0..self.behind_queue.len() {
+            let slot = some_or!(self.behind_queue.pop_front(), return);
+            self.flush_queued_in(StreamQueue::Behind, slot, now);
+        }
+    }
+
     /// Returns the hub that a slot's stream is subscribed to, and its cursor there.
     pub(super) fn subscribed_in(&self, slot: u32) -> Option<(&Hub, &Cursor)> {
         let subscription = self.records.get(slot as usize)?.as_ref()?.subscription.as_deref()?;
@@ -476,7 +485,14 @@ impl<I: Io> Reactor<I> {
         if question.follows_eviction() {
             self.flush_hub(id, now);
         }
-        let finishes = matches!(&question, Question::Call { call: Call::EndStreams(end), .. } if end.finishes);
+        let end = match &question {
+            Question::Call { call: Call::EndStreams(end), .. } => Some(end),
+            _ => None,
+        };
+        if end.is_some() {
+            self.flush_all_behind(now);
+        }
+        let finishes = end.map_or(false, |end| end.finishes);
         let Self { hubs, records, .. } = self;
         let is_subscribed = |stream: StreamId| match records.get(stream.slot as usize) {
             Some(Some(record)) => record.serial == stream.serial && record.subscription.is_some(),

@@ -83,6 +83,22 @@ fn a_stream_that_is_held_ends_with_its_first_block() {
 }
 
 #[test]
+fn a_stream_that_has_just_resumed_is_sent_what_was_published_before_its_end() {
+    let mut world = with_history(10);
+    deliver(&mut world, 1..=3);
+    let after = Some(b"e-1"[..].into());
+    let request = SubscribeRequest { topics: topics(&["c"]), access: labelled(&["a"]), after, ..Default::default() };
+    for finishes in [false, true] {
+        let stream = world.open(settings(), "");
+        subscribe_at(&mut world, HUB, stream, request.clone(), false);
+        assert_eq!(end(&mut world, &["a"], &[], finishes, 1), 1);
+        world.run_until_idle();
+        let text = take_received(&mut world, stream);
+        assert!(text.contains("2.3.") && world.records[stream].ended.is_some(), "{text}");
+    }
+}
+
+#[test]
 fn a_slow_stream_is_sent_nothing_more_of_the_logs_and_ends_in_time() {
     let mut world = with_history(10);
     let slow = reader(&mut world, &["c"], labelled(&["a"]), false);
