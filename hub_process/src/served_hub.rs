@@ -402,7 +402,7 @@ impl ServedHub {
     ) -> Result<bool, Failure> {
         match &mut self.source {
             Source::Own(own) => {
-                own.ends.add(&end, at);
+                own.ends.add(&end, at, 0);
                 deliver_other(&mut self.before, own);
                 Ok(false)
             }

@@ -269,6 +269,31 @@ fn a_process_that_is_stopped_while_its_new_program_begins_ends_the_streams_in_or
     });
 }
 
+#[cfg(feature = "redis")]
+#[test]
+fn a_request_of_another_machine_ends_the_streams_of_one_that_is_upgraded_after_what_was_published_before() {
+    if !server::has("redis-server") {
+        return;
+    }
+    for finishes in [true, false] {
+        let mut room = Room::new(Kind::Redis);
+        let other = Scene::new();
+        let mut worker = other.client_with(room.settings.clone());
+        let gate = Gate::new(&room.scene);
+        let mut meant = room.enter("news", "ann", "ann", SHORT);
+        read_event(&mut room.page, "ann");
+        let labels = vec![b"label"[..].into()];
+        gate.upgrade(&room.scene, || {
+            worker.publish(&event("news", "before")).expect("an id");
+            worker.call(&Call::EndStreams(EndRequest { labels, topics: Vec::new(), finishes })).expect("a number");
+            worker.publish(&event("news", "after")).expect("an id");
+        });
+        let text = read_to_end(&mut meant);
+        assert!(text.contains("data: before\n") && !text.contains("after"), "{text}");
+        assert_eq!(text.contains("eventsource-finished"), finishes, "{text}");
+    }
+}
+
 #[test]
 fn an_upgrade_whose_store_cannot_begin_says_that_no_stream_stays_and_that_wills_are_lost() {
     let mut room = Room::new(Kind::File);

@@ -292,6 +292,15 @@ pub enum Question {
         /// The time of the system's monotonic clock, in nanoseconds.
         at: u64,
     },
+    /// Ends the streams that a request means which another machine has made.
+    End {
+        /// The request.
+        request: EndRequest,
+        /// When it was made: a time of the system's monotonic clock, in nanoseconds.
+        at: u64,
+        /// Its sequence number.
+        seq: u64,
+    },
     /// The evictions of channels since the last question. Only a hub with stored events collects them.
     TakeEvictions,
     /// Asks whether a stream may begin with a ticket that has limits: a place of each is reserved then.
@@ -325,10 +334,19 @@ impl Question {
         }
     }
 
+    /// Returns the request to end streams that it makes.
+    pub(crate) fn end_request(&self) -> Option<&EndRequest> {
+        match self {
+            Self::Call { call: Call::EndStreams(request), .. } | Self::End { request, .. } => Some(request),
+            _ => None,
+        }
+    }
+
     /// Returns true if the answer depends on what is evicted.
     pub(crate) fn follows_eviction(&self) -> bool {
-        use Call::{Count, EndStreams, Oldest};
-        matches!(self, Self::TakeEvictions | Self::Call { call: Count { .. } | Oldest { .. } | EndStreams(_), .. })
+        use Call::{Count, Oldest};
+        let is_of_history = matches!(self, Self::TakeEvictions | Self::Call { call: Count { .. } | Oldest { .. }, .. });
+        is_of_history || self.end_request().is_some()
     }
 }
 
@@ -371,7 +389,7 @@ impl Hub {
                     let subscribers = self.subscribers_of(&channel, is_open) as u64;
                     Reply::Counted(Box::new(Counted { hub: self.counts(), subscribers, ..Counted::default() }))
                 }
-                Call::EndStreams(request) => return Answer::Ending(self.streams_to_end(&request, at)),
+                Call::EndStreams(request) => return Answer::Ending(self.streams_to_end(&request, at, 0)),
                 Call::LastId => Reply::Id(self.epoch.event_id(self.logs.last_seq).into()),
                 Call::Oldest { channel } => Reply::Oldest(self.oldest(&channel, now)),
                 Call::ReadLog { channel, range } => Reply::Log(self.log_page(&channel, range)),
@@ -380,6 +398,7 @@ impl Hub {
                 }
                 _ => Reply::Done, // the hub is not asked
             },
+            Question::End { request, at, seq } => return Answer::Ending(self.streams_to_end(&request, at, seq)),
             Question::TakeEvictions => return Answer::Evictions(self.take_evictions()),
             Question::ResumePoll(poll) => {
                 self.resume_poll(*poll, now);

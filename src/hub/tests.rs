@@ -997,7 +997,7 @@ fn a_hub_that_was_handed_over_has_the_same_history_state_and_gaps() {
         };
         case.hub.append(retained, case.now);
         case.publish("a a a b b b b");
-        case.hub.streams_to_end(&EndRequest { labels: vec![b"user/8"[..].into()], ..EndRequest::default() }, 1);
+        case.hub.streams_to_end(&EndRequest { labels: vec![b"user/8"[..].into()], ..EndRequest::default() }, 1, 0);
         let mut next = Case::of(Hub::stored(Epoch::new("e", None), settings(), &case.hub.history()));
         for (channel, entry) in case.hub.entries() {
             let crate::log::LogEntry { seq, at, event, key, retain, has_custom_id, .. } = entry.clone();

@@ -149,6 +149,7 @@ impl<I: Io> Reactor<I> {
         if self.record(id).map_or(true, |record| record.stream.ending.is_some()) {
             return;
         }
+        let end_of_handed = self.hubs.get(hub).and_then(|hub| hub.end_of_handed(request));
         if let Some(finishes) = self.hubs.get(hub).and_then(|hub| hub.readers.requests.overtaking(request)) {
             self.withdraw(id, finishes);
             return;
@@ -197,11 +198,25 @@ impl<I: Io> Reactor<I> {
         if !is_held {
             self.enter(id, hub);
         }
+        if let Some((seq, finishes)) = end_of_handed {
+            self.buffer_before_end(id, seq);
+            self.withdraw(id, finishes);
+            return;
+        }
         match (is_held, holds) {
             (true, true) => self.hold(id, now),
             (true, false) => self.begin(id),
             (false, _) => self.queue_by_position(id),
         }
+    }
+
+    /// Buffers the events through a sequence number of a stream that ends there, as many as its client may be behind.
+    fn buffer_before_end(&mut self, id: StreamId, seq: u64) {
+        let (record, hubs, answers) = some_or!(self.record_and_hubs(id), return);
+        let Subscription { hub, cursor } = some_or!(record.subscription.as_deref_mut(), return);
+        let most_bytes = record.stream.settings().max_buffered;
+        let events = hubs.get_mut(*hub).map(|hub| hub.replay_before_end(cursor, seq, most_bytes));
+        Buffering { stream: &mut record.stream, id, answers }.buffer_own_blocks(events.into_iter().flatten());
     }
 
     /// Queues a stream that resumes with the lagging streams, and any other stream for the next flush. One that was held until

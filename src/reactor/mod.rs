@@ -55,7 +55,7 @@ pub use handing_over::{Continuation, Detached, Handed, ENDED_BY_UPGRADE};
 pub use io::{Io, Ready};
 
 use crate::compression::Alone;
-use crate::hub::{self, Call, Cursor, Epoch, History, Hub, Question, Reply};
+use crate::hub::{self, Cursor, Epoch, History, Hub, Question, Reply};
 use crate::stream::{after, Reason, Settings};
 use crate::wait_list::WaitList;
 use beginning::Subscribing;
@@ -485,14 +485,10 @@ impl<I: Io> Reactor<I> {
         if question.follows_eviction() {
             self.flush_hub(id, now);
         }
-        let end = match &question {
-            Question::Call { call: Call::EndStreams(end), .. } => Some(end),
-            _ => None,
-        };
-        if end.is_some() {
+        let finishes = question.end_request().map(|end| end.finishes);
+        if finishes.is_some() {
             self.flush_all_behind(now);
         }
-        let finishes = end.map_or(false, |end| end.finishes);
         let Self { hubs, records, .. } = self;
         let is_subscribed = |stream: StreamId| match records.get(stream.slot as usize) {
             Some(Some(record)) => record.serial == stream.serial && record.subscription.is_some(),
@@ -502,7 +498,7 @@ impl<I: Io> Reactor<I> {
         let answer = hubs.get_mut(id).map(|hub| hub.ask(question, is_subscribed, now));
         let answer = match answer.unwrap_or(hub::Answer::Reply(Reply::Number(0))) {
             hub::Answer::Ending(streams) => {
-                let ended = streams.into_iter().filter(|id| self.withdraw(*id, finishes)).count();
+                let ended = streams.into_iter().filter(|id| self.withdraw(*id, finishes == Some(true))).count();
                 hub::Answer::Reply(Reply::Number(ended as u64))
             }
             answer => answer,

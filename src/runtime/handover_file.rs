@@ -109,7 +109,7 @@ impl HandoverFile {
             });
         }
         for (at, end) in hub.readers.end_requests().0 {
-            self.add(&Handover::End { at: *at, end: end.clone() });
+            self.add(&Handover::End { at, end: end.clone() });
         }
     }
 

@@ -113,12 +113,12 @@ impl ReactorHub {
         self.reactor.is_dead()
     }
 
-    /// Ends the streams that a request means, which was carried out elsewhere so long ago: a subscription that was asked for
+    /// Ends the streams that a request means, which has a sequence number, and was carried out elsewhere so long ago: a subscription that was asked for
     /// after that continues, if it is still to come.
-    pub fn end_streams_of(&self, request: EndRequest, age: Duration) {
+    pub fn end_streams_of(&self, request: EndRequest, age: Duration, seq: u64) {
         let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
         let at = clock::monotonic().saturating_sub(age);
-        self.tell(Question::Call { call: Call::EndStreams(request), at });
+        self.tell(Question::End { request, at, seq });
     }
 
     /// Gives the places back that were reserved for a stream which has ended before it was subscribed.
@@ -255,7 +255,7 @@ impl OwnHub {
             call => {
                 let begun = self.hub.begin(call);
                 if let Begun::Asks(Question::Call { call: Call::EndStreams(request), at }) = &begun {
-                    self.ends.add(request, *at);
+                    self.ends.add(request, *at, 0);
                 }
                 begun
             }

@@ -304,7 +304,7 @@ impl Sequencer {
         let age = if is_new { Duration::ZERO } else { self.now - self.store.instant_of(entry.at, self.now) };
         let is_known = if is_new { entry.ticket.is_some() } else { age > LONGEST_ANSWER };
         if let Some((end, handle)) = entry.draft.end().filter(|_| !is_known).zip(self.hub.as_ref()) {
-            handle.end_streams_of(end, age);
+            handle.end_streams_of(end, age, entry.seq);
         }
     }
 

@@ -18,6 +18,9 @@
 //! application was asked for before is refused, for as long as any is valid. A request that had to be forgotten may have
 //! meant anybody: a job that withdraws the rights of many users makes a hub forget others within milliseconds.
 //!
+//! A stream that the program before this one has handed over is meant by each request of a store's history that follows the
+//! stream's position there: that program has not read it.
+//!
 //! A client that is between two streams is not meant either, nor is it told not to come back: its application, which has
 //! withdrawn the right before, is asked again. A request that means later streams would also end those that the application has
 //! let in since. Clients between two polls are known (`polls.rs`).
@@ -220,14 +223,25 @@ impl EndRequest {
     }
 }
 
-/// The last requests, and when they were carried out: nanoseconds of the system's monotonic clock. The hub compares them with
-/// subscriptions, and its owner with tickets.
+/// A request that was carried out.
+#[derive(Debug)]
+struct CarriedOut {
+    /// When: nanoseconds of the system's monotonic clock.
+    at: u64,
+    /// Its sequence number in a store that other machines share, otherwise 0.
+    seq: u64,
+    request: EndRequest,
+}
+
+/// The last requests. The hub compares them with subscriptions, and its owner with tickets.
 #[derive(Debug, Default)]
 pub struct EndRequests {
-    /// In the order of these times.
-    requests: VecDeque<(u64, EndRequest)>,
+    /// In the order of their times.
+    requests: VecDeque<CarriedOut>,
     /// The time of the last request that was forgotten.
     forgotten_through: u64,
+    /// The greatest sequence number of these.
+    forgotten_seq: u64,
 }
 
 impl EndRequests {
@@ -236,24 +250,35 @@ impl EndRequests {
         Self { forgotten_through, ..Self::default() }
     }
 
-    /// Remembers a request that is carried out at a time.
-    pub fn add(&mut self, request: &EndRequest, at: u64) {
-        let Self { requests, forgotten_through } = self;
+    /// Remembers a request that is carried out at a time, and its sequence number in a store that other machines share.
+    pub fn add(&mut self, request: &EndRequest, at: u64, seq: u64) {
         let oldest = at.saturating_sub(REMEMBERED.as_nanos() as u64);
-        let place = requests.partition_point(|(other, _)| *other <= at);
-        requests.insert(place, (at, request.clone()));
-        let is_too_much = |requests: &VecDeque<(u64, EndRequest)>| {
-            let bytes: usize = requests.iter().map(|(_, request)| request.bytes()).sum();
-            requests.len() > MOST_REMEMBERED.0 || bytes > MOST_REMEMBERED.1 && requests.len() > 1
-        };
-        while requests.front().map_or(false, |(at, _)| *at < oldest) || is_too_much(requests) {
-            *forgotten_through = requests.pop_front().map_or(0, |(at, _)| at).max(*forgotten_through);
+        let place = self.requests.partition_point(|other| other.at <= at);
+        self.requests.insert(place, CarriedOut { at, seq, request: request.clone() });
+        while self.requests.front().map_or(false, |first| first.at < oldest) || self.has_too_many() {
+            let CarriedOut { at, seq, .. } = some_or!(self.requests.pop_front(), return);
+            self.forgotten_through = self.forgotten_through.max(at);
+            self.forgotten_seq = self.forgotten_seq.max(seq);
         }
+    }
+
+    fn has_too_many(&self) -> bool {
+        let bytes: usize = self.requests.iter().map(|carried_out| carried_out.request.bytes()).sum();
+        self.requests.len() > MOST_REMEMBERED.0 || bytes > MOST_REMEMBERED.1 && self.requests.len() > 1
     }
 
     /// Returns those that were carried out since some time, the last one first.
     fn since(&self, at: u64) -> impl Iterator<Item = &EndRequest> {
-        self.requests.iter().rev().take_while(move |(carried_out, _)| *carried_out >= at).map(|(_, request)| request)
+        self.requests.iter().rev().take_while(move |carried_out| carried_out.at >= at).map(|of| &of.request)
+    }
+
+    /// Returns something if a request means the subscription of a stream that was handed over at a sequence number, and has a
+    /// greater one: that of the first one, and whether the client is told not to come back.
+    fn after_seq(&self, subscription: &SubscribeRequest, seq: u64) -> Option<(u64, bool)> {
+        let means = |of: &&CarriedOut| of.seq > seq && of.request.means(subscription);
+        let first = self.requests.iter().filter(means).map(|of| of.seq).min();
+        let finishes = self.requests.iter().filter(means).any(|of| of.request.finishes);
+        first.map(|first| (first, finishes)).or((self.forgotten_seq > seq).then_some((seq, false)))
     }
 
     /// Returns something if a request that means a subscription was carried out after the application was asked for it, or one
@@ -285,8 +310,9 @@ fn has_common_name(one: &Topic, other: &Topic) -> bool {
 
 impl Readers {
     /// Returns the requests that are remembered, with the times at which they were carried out, and until when others were.
-    pub fn end_requests(&self) -> (impl Iterator<Item = &(u64, EndRequest)>, u64) {
-        (self.requests.requests.iter(), self.requests.forgotten_through)
+    pub fn end_requests(&self) -> (impl Iterator<Item = (u64, &EndRequest)>, u64) {
+        let requests = self.requests.requests.iter().map(|of| (of.at, &of.request));
+        (requests, self.requests.forgotten_through)
     }
 
     /// Takes the next stream that is old enough to end.
@@ -304,18 +330,26 @@ impl Readers {
 
 impl Hub {
     /// Returns the streams that a request means, perhaps some that have ended, each once. Remembers the request, which is
-    /// carried out at `at`, a time of the system's monotonic clock in nanoseconds.
-    pub fn streams_to_end(&mut self, request: &EndRequest, at: u64) -> Vec<StreamId> {
+    /// carried out at `at`, a time of the system's monotonic clock in nanoseconds, and whose sequence number in a store that
+    /// other machines share is `seq`, otherwise 0.
+    pub fn streams_to_end(&mut self, request: &EndRequest, at: u64, seq: u64) -> Vec<StreamId> {
         let by_label =
             request.labels.iter().filter_map(|label| self.readers.labels.by_label.get(&**label)).flatten().copied();
         let lists = request.topics.iter().flat_map(|topic| self.logs.channels.readers_of(topic));
         let by_topic = lists.flat_map(SubscriberList::iter).map(u64::from);
         let streams: BTreeSet<u64> = by_label.chain(by_topic).collect();
-        self.readers.requests.add(request, at);
+        self.readers.requests.add(request, at, seq);
         if request.finishes {
             self.readers.polls.finish_ended(request);
         }
         streams.into_iter().map(Into::into).collect()
+    }
+
+    /// Returns something if a request means a stream that the program before this one has handed over, and that program has not
+    /// read the request: its sequence number, and whether the client is told not to come back.
+    pub fn end_of_handed(&self, subscription: &SubscribeRequest) -> Option<(u64, bool)> {
+        let after = subscription.after.as_deref().filter(|_| subscription.first_block.is_sent)?;
+        self.readers.requests.after_seq(subscription, self.epoch.seq(after)?)
     }
 }
 
@@ -348,7 +382,7 @@ mod tests {
     #[test]
     fn a_ticket_is_refused_if_what_it_allows_was_withdrawn_since() {
         let mut ends = EndRequests::default();
-        ends.add(&end(&["a"], &["o/*"]), 1000);
+        ends.add(&end(&["a"], &["o/*"]), 1000, 0);
         for (asked_at, names, topics, expected) in [
             (999, &["a"][..], &["c"][..], false),
             (1000, &["a"], &["c"], false),
@@ -369,14 +403,14 @@ mod tests {
     fn a_ticket_is_refused_if_what_was_withdrawn_since_had_to_be_forgotten() {
         let hour = 3_600_000_000_000;
         let mut ends = EndRequests::default();
-        ends.add(&end(&["a"], &[]), 10);
-        ends.add(&end(&["a"], &[]), 5);
+        ends.add(&end(&["a"], &[]), 10, 0);
+        ends.add(&end(&["a"], &[]), 5, 0);
         assert!(!admit(&ends, 7, &["a"], &["c"]), "requests of other machines come late");
         assert!(admit(&ends, 7, &["b"], &["c"]));
-        (0..999).for_each(|number| ends.add(&end(&["x"], &[]), 20 + number));
+        (0..999).for_each(|number| ends.add(&end(&["x"], &[]), 20 + number, 0));
         assert!(!admit(&ends, 5, &["b"], &["c"]), "1,000 requests are known, not the one of this time");
         assert!(admit(&ends, 6, &["b"], &["c"]) && !admit(&ends, 6, &["a"], &["c"]));
-        ends.add(&end(&["x"], &[]), 10 + hour);
+        ends.add(&end(&["x"], &[]), 10 + hour, 0);
         assert!(!admit(&ends, 9, &["a"], &["c"]), "for as long as a ticket may be valid");
         let next = EndRequests::after(ends.forgotten_through);
         assert!(!admit(&next, 9, &["b"], &["c"]) && admit(&next, 11, &["b"], &["c"]), "in the next program, too");

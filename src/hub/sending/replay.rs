@@ -80,6 +80,20 @@ impl Hub {
         own_blocks
     }
 
+    /// Returns the next events of a stream that ends after a sequence number, about as many as have `most_bytes`, and advances
+    /// its cursor.
+    pub fn replay_before_end(&mut self, cursor: &mut Cursor, through: u64, most_bytes: usize) -> Vec<OwnBlock> {
+        let (mut own_blocks, mut bytes) = (Vec::new(), 0);
+        while cursor.seq < through && bytes < most_bytes {
+            let Replayed { own_blocks: next, events, seq, last_id } = self.replay_through(cursor, through, 0);
+            let of_event = |block: &OwnBlock| if let OwnBlock::Event(event) = block { event.len() } else { 0 };
+            bytes += next.iter().map(of_event).sum::<usize>();
+            own_blocks.extend(next);
+            self.record_copied(cursor, events as usize, seq, last_id);
+        }
+        own_blocks
+    }
+
     /// Returns the next events through a sequence number. Those through `reported` are followed by a position.
     fn replay_through(&self, cursor: &Cursor, through: u64, reported: u64) -> Replayed {
         /// The bytes after which a call ends.

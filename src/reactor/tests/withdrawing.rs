@@ -2,7 +2,7 @@
 
 use super::hub_world::*;
 use super::*;
-use crate::hub::{Access, Call, EndRequest, Question, StreamLimit, SubscribeRequest, Ticket, MAX_LABELS};
+use crate::hub::{Access, Call, EndRequest, FirstBlock, Question, StreamLimit, SubscribeRequest, Ticket, MAX_LABELS};
 
 /// Opens a stream that is subscribed to topics, as a handler does that runs if `holds` is true.
 fn reader(world: &mut World, topics: &[&str], access: Access, holds: bool) -> usize {
@@ -95,6 +95,31 @@ fn a_stream_that_has_just_resumed_is_sent_what_was_published_before_its_end() {
         world.run_until_idle();
         let text = take_received(&mut world, stream);
         assert!(text.contains("2.3.") && world.records[stream].ended.is_some(), "{text}");
+    }
+}
+
+/// The label of a stream that another program has handed over after the first event, its place then, and what it is sent.
+#[test]
+fn a_stream_that_was_handed_over_ends_with_a_request_that_the_program_before_has_not_read() {
+    let finish = "event: finish\ndata: finish\nid: eventsource-finished\n\n";
+    for (label, after, expected, ends) in [
+        ("a", "e-1", format!("2.{finish}"), true),
+        ("a", "e-3", "4.".to_owned(), false),
+        ("b", "e-1", "2.4.".to_owned(), false),
+    ] {
+        let mut world = with_history(10);
+        publish(&mut world, 1..=2);
+        publish_to(&mut world, "other", 3..=3);
+        let request = EndRequest { labels: labels(&["a"]), topics: Vec::new(), finishes: true };
+        world.ask(HUB, Question::End { request, at: 1, seq: 3 });
+        deliver(&mut world, 4..=4);
+        let first_block = FirstBlock { is_sent: true, ..FirstBlock::default() };
+        let (access, after) = (labelled(&[label]), Some(after.as_bytes().into()));
+        let request = SubscribeRequest { topics: topics(&["c"]), access, after, first_block, ..Default::default() };
+        let stream = world.open(settings(), "");
+        subscribe_at(&mut world, HUB, stream, request, false);
+        world.run_until_idle();
+        assert_eq!((take_received(&mut world, stream), world.records[stream].ended.is_some()), (expected, ends));
     }
 }
 

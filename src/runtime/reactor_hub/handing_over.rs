@@ -73,7 +73,7 @@ impl OwnHub {
                     members.resume_count(channel, number as usize, after(at, rest));
                 }
                 Handover::End { at, ref end } => {
-                    ends.add(end, at);
+                    ends.add(end, at, 0);
                     hub.tell(Question::Call { call: Call::EndStreams(end.clone()), at });
                 }
                 Handover::TicketKeys { keys } => tickets = decode(keys).unwrap_or_default(),
