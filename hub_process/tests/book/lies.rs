@@ -341,3 +341,19 @@ fn each_rule_finds_its_lies() {
         assert!(found.contains(rule), "{name} breaks rule {rule}, found were {found:?}");
     }
 }
+
+#[test]
+fn a_drain_need_not_tell_the_client_of_a_stream_that_its_application_closes() {
+    let mut trace = truth();
+    let at = trace.rest.at.expect("a time");
+    trace.changes.push((at, at, Change::Drained(Duration::ZERO)));
+    for client in std::mem::take(&mut trace.rest.open) {
+        let is_told = client != 3;
+        trace.clients[client].items.extend(is_told.then_some((at, Item::Retry)));
+        trace.clients[client].items.push((at + Duration::from_millis(1), Item::Ended));
+    }
+    let breaks_it = |trace: &Trace| judge(trace).iter().any(|(rule, _)| *rule == 18);
+    assert!(breaks_it(&trace), "nobody has closed the stream of client 3");
+    trace.changes.push((at, at, Change::Closed(6)));
+    assert!(!breaks_it(&trace), "its application has closed it");
+}

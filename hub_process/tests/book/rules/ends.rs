@@ -1,6 +1,6 @@
 //! Rules about the ends of streams, and about how many there are.
 
-use super::lives::lives;
+use super::lives::{lives, Life};
 use super::{fail, Broken, SLACK};
 use crate::trace::{Change, Item, Trace, MOST};
 use std::collections::{BTreeMap, BTreeSet};
@@ -133,6 +133,10 @@ pub(super) fn a_drain_ends_all_streams(trace: &Trace, broken: &mut Vec<Broken>) 
     if trace.changes.iter().any(|(began, _, change)| *began > from && matches!(change, Change::Died)) {
         return; // the next process is not drained
     }
+    // The client of a stream that its application closes is told nothing.
+    let is_closed = |life: &Life<'_>, at| {
+        trace.has_change(life.opened, at, |change| matches!(change, Change::Closed(_)) && life.is_meant(change))
+    };
     for life in lives(trace).iter().filter(|life| life.ended.is_none_or(|(at, _)| at > from)) {
         let number = life.number;
         let end = (from + within).max(life.opened) + SLACK;
@@ -143,7 +147,7 @@ pub(super) fn a_drain_ends_all_streams(trace: &Trace, broken: &mut Vec<Broken>) 
                 fail(broken, 18, || format!("stream {number} ends {:?} late", at - end))
             }
             Some(_) if life.was_told_to_come_back || life.was_told_to_finish || life.is_slow => {}
-            Some((_, Item::Ended)) if life.stream.asked.is_some() => {
+            Some((at, Item::Ended)) if life.stream.asked.is_some() && !is_closed(life, at) => {
                 fail(broken, 18, || format!("the client of stream {number} is not told to come back"));
             }
             _ => {}
