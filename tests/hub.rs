@@ -248,7 +248,7 @@ fn an_end_that_was_carried_out_elsewhere_keeps_its_place_without_waiting_for_the
     let in_reactor = Arc::clone(&hub.hub);
     let mut publish = |data| hub.publish(publication("news", data), None, |_| {}).expect("room");
     publish("before");
-    in_reactor.end_streams_of(EndRequest { topics, ..EndRequest::default() }, Duration::ZERO);
+    in_reactor.end_streams_of(EndRequest { topics, ..EndRequest::default() }, Duration::ZERO, 0);
     publish("after");
     drop(paused);
     let text = read_to_end(&mut client);
