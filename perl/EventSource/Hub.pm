@@ -755,9 +755,9 @@ A hub process that ends, other than for an upgrade, forgets who polls: C<channel
 
 Streams that keep up are sent what was published before; others the rest of their buffer, until their C<timeout>, also through
 an upgrade of the hub process. With Redis, a stream is sent the events that its own machine has read by then: they come within
-milliseconds, but an event that another machine has published just before may miss it. C<on_close> has the reason C<application>. Those of all workers of a named hub end, with Redis of
-all machines (L<EventSource::Stores/SEVERAL MACHINES>). Returns how many ended on this one. Call it again if it has thrown, or
-C<pid> of L</stats> has changed.
+milliseconds, but an event that another machine has published just before may miss it. C<on_close> has the reason
+C<application>. Those of all workers of a named hub end, with Redis of all machines (L<EventSource::Stores/SEVERAL MACHINES>).
+Returns how many ended on this one. Call it again if it has thrown, or C<pid> of L</stats> has changed.
 
 =head2 epoch
 

@@ -13,8 +13,8 @@
 //!
 //! A withdrawn stream is sent what was sent to its own buffer, but nothing more of the logs, whatever was published before: its
 //! client may have lost the right to read it. Before that each stream has a turn, so that a client that reads quickly has what
-//! was published before, also if its stream has just resumed. A client that reconnects resumes where it was, if the application still lets it.
-//! A poll ends in the same way as soon as it is answered, which `hub::readers::polls` decides.
+//! was published before, also if its stream has just resumed. A client that reconnects resumes where it was, if the
+//! application still lets it. A poll ends in the same way as soon as it is answered, which `hub::readers::polls` decides.
 //!
 //! # Many streams
 //!

@@ -292,8 +292,8 @@ impl<I: Io> Reactor<I> {
         }
     }
 
-    /// Gives each lagging stream a turn before a request to end streams. A stream that has just resumed is sent what was published
-    /// before.
+    /// Gives each lagging stream a turn before a request to end streams. A stream that has just resumed is sent what was
+    /// published before.
     fn flush_all_behind(&mut self, now: Instant) {
         for _ in 0..self.behind_queue.len() {
             let slot = some_or!(self.behind_queue.pop_front(), return);

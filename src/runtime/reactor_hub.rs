@@ -113,8 +113,8 @@ impl ReactorHub {
         self.reactor.is_dead()
     }
 
-    /// Ends the streams that a request means, which has a sequence number, and was carried out elsewhere so long ago: a subscription that was asked for
-    /// after that continues, if it is still to come.
+    /// Ends the streams that a request means, which has a sequence number, and was carried out elsewhere so long ago. A
+    /// subscription that was asked for after that continues, if it is still to come.
     pub fn end_streams_of(&self, request: EndRequest, age: Duration, seq: u64) {
         let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
         let at = clock::monotonic().saturating_sub(age);

@@ -1,5 +1,6 @@
 # Two hubs, one that shows the channel and the key of its events: /HUB/ps is where visitors publish, /HUB/events the stream,
-# whose handler pushes what a visitor has written (push=..., by an event of the type event=...), and /asked says how many streams were asked for.
+# whose handler pushes what a visitor has written (push=..., by an event of the type event=...), and /asked says how many
+# streams were asked for.
 
 use Testing::Application qw(answer);
 use EventSource::Hub;

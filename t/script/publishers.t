@@ -14,10 +14,12 @@ my $server = Testing::Server->start('Twiggy', 't/script/publishers.psgi');
 sub json { return ['application/json', encode_json({@_})] }
 sub text { return ['text/plain',       shift] }
 
-# The path of a stream whose handler pushes an event before it subscribes.
+# The case of a stream whose handler pushes an event before it subscribes.
 sub pushing {
-    my ($type, $data) = @_;
-    return "pushed?event=$type&push=" . ($data =~ s/([^\w])/sprintf '%%%02X', ord $1/ger);
+    my $data  = pop;
+    my $type  = pop;
+    my $query = $data =~ s/([^\w])/sprintf '%%%02X', ord $1/ger;
+    return {@_, member => undef, posts => [], path => "pushed?event=$type&push=$query"};
 }
 
 my $BOB    = '{"channel":"room","key":"bob","data":{"id":"bob","name":"Bob (admin)"}}';
@@ -42,14 +44,15 @@ my @flood = map { text(sprintf '{"channel":"room","key":"%d","data":"%s"}', $_, 
 my %plain = (url => $server->url('/plain'), options => {history => 1_000}, member => q(ann));
 my %shown = (url => $server->url('/shown'), options => {history => 1_000}, member => q(ann), names => ['room']);
 my @long  = map { json(event => "$_" . 'x' x 20_000, id => $_ . 'i' x 1_000, data => '') } 1 .. 30;
+my @pushing =
+    map { pushing(%shown, @$_) } ([message => $BOB], [join => '{"id":"bob"}'], [count => 999], [forget => 'bolt']);
 my ($plain, $shown, @others) = run_script(
     publishers => {%plain, posts => \@FORGED},
-    {%shown, posts  => \@FORGED},
-    {%plain, posts  => \@steering},
-    {%plain, posts  => \@flood},
-    {%plain, posts  => \@long, options => {history => 1_000, share => \1}},
-    map { {%shown, member => undef, posts => [], path => pushing(@$_)} }
-        [message => $BOB], [join => '{"id":"bob"}'], [count => 999], [forget => 'bolt'],
+    {%shown, posts => \@FORGED},
+    {%plain, posts => \@steering},
+    {%plain, posts => \@flood},
+    {%plain, posts => \@long, options => {history => 1_000, share => \1}},
+    @pushing,
 );
 
 for (['a hub that does not show keys', $plain, 400], ['a hub that does', $shown, 200]) {

@@ -1,7 +1,7 @@
 # Hubs, some of which show the channel and the key of their events, and what is done with them: /HUB/events, /HUB/set?key=...,
 # /HUB/update?key=... (by an event of that type, as members have), /HUB/forget?key=..., /HUB/plain (an event without a key), and
-# /HUB/away, while no client has a stream. /HUB/hall and /HUB/lobby?member=... have a channel each whose members are counted, and
-# /HUB/hall reads both. The stream of another hub is /stream/whole.
+# /HUB/away, while no client has a stream. /HUB/hall and /HUB/lobby?member=... have a channel each whose members are counted,
+# and /HUB/hall reads both. The stream of another hub is /stream/whole.
 
 use Testing::Application qw(answer);
 use EventSource::Hub;

@@ -229,7 +229,7 @@ export class Hub extends EventTarget {
     if (id === FINISHED) this.close();
   }
 
-  // A hub says at the beginning that it shows channels, but an application may push events before that, of which no map has any.
+  // A hub says at the beginning that it shows channels. An application may push events before that, and no map has these.
   #place(map, entry) {
     if (!this.#isShown || entry.isShown) map.take(entry);
   }

@@ -45,8 +45,8 @@ export class SharedStream {
 
   // A new tab waits for an open stream: whether it may read what the others have been sent, the server says, unless the tab
   // came before the request. One whose last id is not known waits, too: the stream may come to it, until it has been flowing,
-  // or polls, for two seconds, or its server has ended three, and its state is complete: otherwise tabs would yield to each other
-  // for ever.
+  // or polls, for two seconds, or its server has ended three, and its state is complete: otherwise tabs would yield to each
+  // other for ever.
   onTabMessage(message, from, isLate) {
     const { last, tag, call } = message;
     if (call) {
